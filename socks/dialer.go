@@ -1,0 +1,243 @@
+package socks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Dialer is the client's side: it reaches targets through a SOCKS proxy. Names travel
+// to the proxy as they are. A Dialer may be used by many goroutines at once, and must
+// not change meanwhile.
+type Dialer struct {
+	Proxy   string  // host:port, or unix:/path
+	Version Version // V4 (SOCKS4A for names) or V5; V5 if zero
+
+	// Auth is sent to the proxy: the user id in SOCKS4; in SOCKS5 user name and
+	// password if the Method is UserPass.
+	Auth Auth
+
+	// Forward connects to the proxy; a net.Dialer does if nil. The network is tcp or
+	// unix.
+	Forward func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// ProxyError is a failure on the way to the proxy, or of the proxy itself. It says
+// nothing about the target.
+type ProxyError struct {
+	Proxy string // its address
+	Err   error
+}
+
+func (e *ProxyError) Error() string { return "proxy " + e.Proxy + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ProxyError) Unwrap() error { return e.Err }
+
+// Do sends r to the proxy, with the Version and Auth of d, and waits for the reply. The
+// connection is the caller's to close; what the far side says after the reply has not
+// been read from it. For [Resolve] and [ResolvePTR] bound is the answer.
+//
+// A reply other than success is an error that wraps its [Status]. A proxy that cannot
+// be reached, refuses the login or breaks the protocol is a *[ProxyError]; so is one
+// that hangs up without a reply, and then the error wraps io.ErrUnexpectedEOF. When
+// ctx ends, its error is wrapped.
+func (d *Dialer) Do(ctx context.Context, r *Request) (c net.Conn, bound Addr, err error) {
+	network, address := "tcp", d.Proxy
+	if path, ok := strings.CutPrefix(d.Proxy, "unix:"); ok {
+		network, address = "unix", path
+	}
+	forward := d.Forward
+	if forward == nil {
+		forward = new(net.Dialer).DialContext
+	}
+	c, err = forward(ctx, network, address)
+	if err != nil {
+		return nil, bound, &ProxyError{d.Proxy, err}
+	}
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	bound, err = d.converse(c, r)
+	if !stop() {
+		err = fmt.Errorf("%v %v through proxy %s: %w", r.Command, r.Addr, d.Proxy, context.Cause(ctx))
+	}
+	if err != nil {
+		c.Close()
+		return nil, Addr{}, err
+	}
+	return c, bound, nil
+}
+
+func (d *Dialer) converse(c net.Conn, r *Request) (bound Addr, err error) {
+	ask := *r
+	ask.Auth = d.Auth
+	var s Status
+	if d.Version == V4 {
+		s, bound, err = d.converse4(c, &ask)
+	} else {
+		s, bound, err = d.converse5(c, &ask)
+	}
+	if err != nil {
+		return bound, err
+	}
+	if s != Succeeded {
+		return Addr{}, fmt.Errorf("%v %v through proxy %s: %w", r.Command, r.Addr, d.Proxy, s)
+	}
+	return bound, nil
+}
+
+func (d *Dialer) converse4(c net.Conn, r *Request) (s Status, bound Addr, err error) {
+	b, err := AppendRequest4(make([]byte, 0, 64), r)
+	if err != nil {
+		return s, bound, err
+	}
+	if _, err = c.Write(b); err != nil {
+		return s, bound, &ProxyError{d.Proxy, err}
+	}
+	return d.reply(c, b, ParseReply4)
+}
+
+// converse5 waits for each answer before it goes on: C tor loses the first of two
+// answers when it gets two messages at once.
+func (d *Dialer) converse5(c net.Conn, r *Request) (s Status, bound Addr, err error) {
+	b := AppendMethods(make([]byte, 0, 64), NoAuth)
+	if d.Auth.Method == UserPass {
+		b = AppendMethods(b[:0], NoAuth, UserPass)
+	}
+	method, err := tell(c, b, ParseMethod)
+	if err == nil {
+		err = d.login(c, b, method)
+	}
+	if err != nil {
+		return s, bound, &ProxyError{d.Proxy, err}
+	}
+	if b, err = AppendRequest5(b[:0], r); err != nil {
+		return s, bound, err
+	}
+	if _, err = c.Write(b); err != nil {
+		return s, bound, &ProxyError{d.Proxy, err}
+	}
+	return d.reply(c, b, ParseReply5)
+}
+
+func (d *Dialer) login(c net.Conn, b []byte, m Method) error {
+	switch {
+	case m == NoAuth:
+		return nil
+	case m != UserPass || d.Auth.Method != UserPass:
+		return fmt.Errorf("%w: it accepts none of the methods offered", ErrAuth)
+	}
+	b, err := AppendUserPass(b[:0], d.Auth)
+	if err != nil {
+		return err
+	}
+	accepted, err := tell(c, b, ParseUserPassReply)
+	if err == nil && !accepted {
+		err = fmt.Errorf("%w: user name or password is wrong", ErrAuth)
+	}
+	return err
+}
+
+// tell writes b and reads the one message that answers it.
+func tell[T any](c net.Conn, b []byte, parse func([]byte) (T, int, error)) (answer T, err error) {
+	if _, err = c.Write(b); err != nil {
+		return answer, err
+	}
+	err = exactly(c, b[:0], func(b []byte) (n int, err error) {
+		answer, n, err = parse(b)
+		return n, err
+	})
+	return answer, err
+}
+
+func (d *Dialer) reply(c net.Conn, b []byte, parse func([]byte) (Status, Addr, int, error)) (s Status, bound Addr, err error) {
+	err = exactly(c, b[:0], func(b []byte) (n int, err error) {
+		s, bound, n, err = parse(b)
+		return n, err
+	})
+	if err != nil {
+		return s, bound, &ProxyError{d.Proxy, fmt.Errorf("reply: %w", err)}
+	}
+	return s, bound, nil
+}
+
+// exactly reads as many bytes as the message has, and none of what follows it: the
+// caller gets a connection from which nothing is missing.
+func exactly(r io.Reader, b []byte, parse func([]byte) (int, error)) error {
+	for {
+		n, err := parse(b)
+		if !errors.Is(err, ErrShort) {
+			return err
+		}
+		have := len(b)
+		b = append(b, make([]byte, n-have)...)
+		if _, err := io.ReadFull(r, b[have:]); err != nil {
+			return unexpected(err)
+		}
+	}
+}
+
+// DialContext connects to "host:port" through the proxy. It fits
+// http.Transport.DialContext. The network is tcp, tcp4 or tcp6, and all three mean the
+// same: which family a name leads to is the proxy's affair. Errors are those of [Dialer.Do].
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+	default:
+		return nil, fmt.Errorf("dial %s %s through proxy %s: %w", network, address, d.Proxy, net.UnknownNetworkError(network))
+	}
+	addr, err := ParseAddr(address)
+	if err != nil {
+		return nil, err
+	}
+	c, _, err := d.Do(ctx, &Request{Command: Connect, Addr: addr})
+	return c, err
+}
+
+// Dial is [Dialer.DialContext] without an end.
+func (d *Dialer) Dial(network, address string) (net.Conn, error) {
+	return d.DialContext(context.Background(), network, address)
+}
+
+// Resolve asks the proxy for one address of name, with Tor's RESOLVE. Few proxies but
+// hosier and Tor know it; an error that matches errors.ErrUnsupported says that this one
+// does not. Other errors are those of [Dialer.Do].
+func (d *Dialer) Resolve(ctx context.Context, name string) (netip.Addr, error) {
+	addr, err := ParseHost(name)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	answer, err := d.lookup(ctx, &Request{Command: Resolve, Addr: addr})
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	if !answer.IP.IsValid() {
+		return netip.Addr{}, &ProxyError{d.Proxy, errors.New("answer to RESOLVE is not an address")}
+	}
+	return answer.IP, nil
+}
+
+// ResolvePTR asks the proxy for the name of ip, with Tor's RESOLVE_PTR, which SOCKS4
+// does not have. Errors are those of [Dialer.Resolve].
+func (d *Dialer) ResolvePTR(ctx context.Context, ip netip.Addr) (string, error) {
+	answer, err := d.lookup(ctx, &Request{Command: ResolvePTR, Addr: Addr{IP: ip}})
+	if err != nil {
+		return "", err
+	}
+	if answer.Name == "" {
+		return "", &ProxyError{d.Proxy, errors.New("answer to RESOLVE_PTR is not a name")}
+	}
+	return answer.Name, nil
+}
+
+func (d *Dialer) lookup(ctx context.Context, r *Request) (Addr, error) {
+	c, answer, err := d.Do(ctx, r)
+	if err != nil {
+		return Addr{}, err
+	}
+	return answer, c.Close()
+}
