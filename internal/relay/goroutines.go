@@ -1,0 +1,305 @@
+package relay
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// smallBuffer waits for bytes; largeBuffer is borrowed while reads overflow it.
+	smallBuffer = 2 << 10
+	largeBuffer = 64 << 10
+
+	// lease is how long a large buffer is kept before it is seen whether there is
+	// still use for it: a read may wait for hours.
+	lease = time.Second
+
+	// writeChunk is how much one Write is given. Only what Write returned is known
+	// to have moved, so a slow reader must be able to take a chunk within the idle
+	// limit. It is also the size of a TLS record.
+	writeChunk = 16 << 10
+)
+
+// copier is a relay run by two goroutines, one for each direction.
+type copier struct {
+	Relay
+	conns          [2]net.Conn // the destination of each direction
+	idle, halfIdle time.Duration
+
+	started time.Time
+	last    atomic.Int64   // when something moved last, in ns since started
+	writing [2]atomic.Bool // the destination has not taken yet what it was given
+
+	mu    sync.Mutex
+	ended int         // directions
+	timer *time.Timer // of the idle limit; nil if there is none
+	limit time.Duration
+	err   error // the first cause
+	over  bool  // the connections are closed or about to be: errors mean nothing now
+
+	closing sync.Once
+}
+
+// newCopier makes a relay of p, ready to start.
+func newCopier(e *Engine, p *Pair) *copier {
+	c := &copier{
+		Relay:    Relay{engine: e, done: p.Done},
+		conns:    [2]net.Conn{toServer: p.Server, toClient: p.Client},
+		idle:     p.Idle,
+		halfIdle: p.halfIdle(),
+		started:  time.Now(),
+	}
+	c.runner = c
+	return c
+}
+
+// start sets the two goroutines going. If c was cut before, they end at once.
+func (c *copier) start(early [2][]byte) {
+	for _, conn := range c.conns {
+		// If this fails, so do reads and writes, which report it.
+		_ = conn.SetDeadline(time.Time{})
+	}
+	if c.idle > 0 {
+		c.mu.Lock()
+		c.watch(c.idle)
+		c.mu.Unlock()
+	}
+	go c.run(toServer, early[toServer])
+	go c.run(toClient, early[toClient])
+}
+
+// run is the life of one direction.
+func (c *copier) run(d direction, early []byte) {
+	fail := c.write(d, early)
+	if fail == nil {
+		fail = c.copy(d)
+	}
+	if fail == nil {
+		fail = c.passEnd(d)
+	}
+	c.end(fail)
+}
+
+// copy moves what the source of d sends until the source ends.
+func (c *copier) copy(d direction) *failure {
+	small := make([]byte, smallBuffer)
+	for {
+		n, err := c.move(d, small)
+		if err == nil && n == len(small) {
+			err = c.copyLarge(d)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err.(*failure)
+		}
+	}
+}
+
+// copyLarge moves what the source of d sends through a borrowed buffer, for as long
+// as the small one would not do.
+func (c *copier) copyLarge(d direction) error {
+	large := c.engine.borrow()
+	defer c.engine.giveBack(large)
+
+	// The deadline ends the lease also where the source falls silent. A connection
+	// that knows no deadlines keeps the buffer then, which costs only memory.
+	src := c.conns[d.back()]
+	_ = src.SetReadDeadline(time.Now().Add(lease))
+	defer src.SetReadDeadline(time.Time{})
+	for {
+		n, err := c.move(d, large[:])
+		if fail, ok := err.(*failure); ok && fail.read && errors.Is(fail.cause, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil || n <= smallBuffer {
+			return err
+		}
+	}
+}
+
+// move reads once through b and writes what it read. The error is io.EOF when the
+// source has ended, and a *failure otherwise.
+func (c *copier) move(d direction, b []byte) (n int, err error) {
+	n, err = c.conns[d.back()].Read(b)
+	if fail := c.write(d, b[:n]); fail != nil {
+		return n, fail
+	}
+	if err != nil && err != io.EOF {
+		err = readFailure(d, err)
+	}
+	return n, err
+}
+
+// write gives b to the destination of d, and counts what was taken.
+func (c *copier) write(d direction, b []byte) *failure {
+	if len(b) == 0 {
+		return nil
+	}
+	c.touch()
+	c.writing[d].Store(true)
+	for len(b) > 0 {
+		n, err := c.conns[d].Write(b[:min(len(b), writeChunk)])
+		if n > 0 {
+			c.moved[d].Add(int64(n))
+			c.touch()
+		}
+		if err != nil {
+			return writeFailure(d, err)
+		}
+		b = b[n:]
+	}
+	c.writing[d].Store(false)
+	return nil
+}
+
+// passEnd tells the destination of d that the source has ended.
+func (c *copier) passEnd(d direction) *failure {
+	c.mu.Lock()
+	last := c.ended == 1
+	c.mu.Unlock()
+	if last {
+		return nil // closing the connections tells it
+	}
+	if half, ok := c.conns[d].(Conn); ok {
+		if err := half.CloseWrite(); err != nil {
+			return writeFailure(d, err)
+		}
+	} else if d == toClient {
+		c.stop(nil, false)
+	}
+	return nil
+}
+
+// end is the last thing a direction does; the later one finishes the relay.
+//
+// A source that failed is gone, so nothing can reach it either: all ends at once. A
+// destination that failed may have sent an answer before, which still lies in its
+// receive buffer: the way back goes on until that is at its end, under HalfIdle.
+func (c *copier) end(fail *failure) {
+	if fail != nil && fail.read {
+		c.stop(fail, true)
+	}
+	c.mu.Lock()
+	if fail != nil && c.err == nil && !c.over {
+		c.err = fail
+	}
+	c.ended++
+	last := c.ended == 2
+	if !last && !c.over {
+		c.watch(c.halfIdle)
+	}
+	c.mu.Unlock()
+	if last {
+		c.finish()
+	}
+}
+
+// finish closes what is open and reports the end.
+func (c *copier) finish() {
+	c.mu.Lock()
+	c.over = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	err := c.err
+	c.mu.Unlock()
+	c.close(err != nil, true)
+	c.report(err)
+}
+
+// cut ends the relay with err if it has not ended.
+func (c *copier) cut(err error) { c.stop(err, false) }
+
+// stop closes both connections under the feet of the goroutines that use them,
+// which ends the relay.
+func (c *copier) stop(err error, reset bool) {
+	c.mu.Lock()
+	over := c.over
+	c.over = true
+	if !over && c.err == nil {
+		c.err = err
+	}
+	c.mu.Unlock()
+	if !over {
+		c.close(reset, false)
+	}
+}
+
+// close closes both connections, once; a second caller waits for the first. Unless
+// the relay ended as both sides wished, a peer must not take what it got for all
+// there was to get: bytes it has not taken, and a failed other side, reset it.
+func (c *copier) close(reset, clean bool) {
+	c.closing.Do(func() {
+		for d, conn := range c.conns {
+			switch {
+			case reset || c.writing[d].Load():
+				closeBelow(conn, true)
+			case !clean:
+				closeBelow(conn, false)
+			}
+			conn.Close()
+		}
+	})
+}
+
+// closeBelow closes what carries c, so that closing c itself sends nothing: not
+// what TLS says at the end of complete data, which also might block.
+func closeBelow(c net.Conn, reset bool) {
+	for {
+		carried, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = carried.NetConn()
+	}
+	if tcp, ok := c.(interface{ SetLinger(sec int) error }); ok && reset {
+		_ = tcp.SetLinger(0) // if it fails the peer sees an end without a reset
+	}
+	c.Close()
+}
+
+// watch sets the idle limit to l, counted from now. c.mu is held.
+func (c *copier) watch(l time.Duration) {
+	c.limit = l
+	c.touch()
+	if c.timer == nil {
+		c.timer = time.AfterFunc(l, c.check)
+	} else {
+		c.timer.Reset(l)
+	}
+}
+
+// touch notes that something moved.
+func (c *copier) touch() { c.last.Store(int64(time.Since(c.started))) }
+
+// check ends the relay if nothing moved within the limit, and otherwise looks again
+// when that could be the case.
+func (c *copier) check() {
+	c.mu.Lock()
+	quiet := time.Since(c.started) - time.Duration(c.last.Load())
+	idle := quiet >= c.limit
+	if !idle && !c.over {
+		c.timer.Reset(c.limit - quiet)
+	}
+	c.mu.Unlock()
+	if idle {
+		c.stop(ErrIdle, false)
+	}
+}
+
+// borrow lends a large buffer.
+func (e *Engine) borrow() *[largeBuffer]byte {
+	if b, ok := e.large.Get().(*[largeBuffer]byte); ok {
+		return b
+	}
+	return new([largeBuffer]byte)
+}
+
+func (e *Engine) giveBack(b *[largeBuffer]byte) { e.large.Put(b) }

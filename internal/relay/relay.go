@@ -1,0 +1,242 @@
+// Package relay moves bytes both ways between two connections until both
+// directions have ended. It knows nothing of SOCKS.
+//
+// An [Engine] is given a [Pair] of connections and calls back once when the relay
+// is over. The two directions end separately: the end of what one side sends is
+// passed on as the end of what the other side receives, and the way back stays
+// open. A reset on one side resets the other. A relay in which nothing moves ends
+// after a limit, and so does, after a limit of its own, one that is half closed.
+//
+// Two engines stand behind the same few lines. The portable one has two goroutines
+// for each relay and takes any [net.Conn]. On Linux two plain TCP or Unix stream
+// sockets are handed to an event loop instead, where an idle relay holds its two
+// descriptors and a small record: no goroutine, timer, buffer or pipe. Engine
+// chooses; callers cannot tell the difference but by what it costs.
+package relay
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Why a relay ended other than by its two sides.
+var (
+	// ErrIdle says that nothing moved for as long as Pair.Idle or Pair.HalfIdle allows.
+	ErrIdle = errors.New("relay idle for too long")
+	// ErrClosed says that Relay.Close or Engine.Close ended the relay.
+	ErrClosed = errors.New("relay closed")
+)
+
+// defaultHalfIdle bounds a relay with one side closed and the other silent, which
+// would otherwise live for ever.
+const defaultHalfIdle = 5 * time.Minute
+
+// Conn is a stream whose two directions end separately, such as *net.TCPConn,
+// *net.UnixConn and *tls.Conn. A connection without CloseWrite may be relayed too;
+// see [Pair].
+type Conn interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// Pair is two connections to be joined, and what was read from them already.
+//
+// Both connections must be set. From [Engine.Start] on they belong to the relay,
+// which clears their deadlines and closes them; the caller must not use them again,
+// but for LocalAddr and RemoteAddr.
+//
+// A connection without CloseWrite cannot be told that the other side has ended
+// without being closed. As a client it is closed then, since a client waits to
+// learn that the answer is complete; as a server it is left open for its answer,
+// which HalfIdle bounds.
+type Pair struct {
+	Client, Server net.Conn
+
+	// ToServer and ToClient are sent before anything that is read. They must not
+	// be changed after Start, and are not kept once they have been sent.
+	ToServer, ToClient []byte
+
+	// Idle ends a relay in which no byte moved, in either direction, for so long.
+	// A peer that takes bytes slowly moves them. No limit if 0 or less.
+	Idle time.Duration
+
+	// HalfIdle takes the place of Idle once one direction has ended. If 0 or less
+	// it is 5 minutes, or Idle where that is shorter.
+	HalfIdle time.Duration
+
+	// Done is called exactly once, after both connections are closed, from a
+	// goroutine of the engine. It must not block, and must not call Engine.Close.
+	// It may call Engine.Start. May be nil.
+	Done func(Result)
+}
+
+// halfIdle returns the idle limit of a half closed relay.
+func (p *Pair) halfIdle() time.Duration {
+	switch {
+	case p.HalfIdle > 0:
+		return p.HalfIdle
+	case p.Idle > 0:
+		return min(p.Idle, defaultHalfIdle)
+	default:
+		return defaultHalfIdle
+	}
+}
+
+// Result says how a relay ended.
+type Result struct {
+	// Up and Down count the bytes that the server and the client were given, early
+	// ones included. Given means accepted by the connection: a peer that resets may
+	// not have read them all.
+	Up, Down int64
+
+	// Err is nil if both directions ended as their senders wished, ErrIdle or
+	// ErrClosed if the relay was ended from here, and otherwise the first failure:
+	// what the relay was doing, and the cause, without addresses.
+	Err error
+}
+
+// Engine runs relays. Its zero value is ready for use. All methods may be called
+// by several goroutines at the same time. An Engine must not be copied.
+type Engine struct {
+	mu     sync.Mutex
+	ended  sync.Cond // len(open) fell to 0
+	open   map[*Relay]struct{}
+	closed bool
+
+	large sync.Pool // of *[largeBuffer]byte
+}
+
+// Start joins the two connections and returns at once. On an engine that has been
+// closed it closes both and calls Done with ErrClosed.
+func (e *Engine) Start(p Pair) *Relay {
+	c := newCopier(e, &p)
+	if !e.admit(&c.Relay) {
+		c.Relay.Close()
+	}
+	c.start([2][]byte{toServer: p.ToServer, toClient: p.ToClient})
+	return &c.Relay
+}
+
+// Close ends every relay with ErrClosed. It returns when all Done functions of
+// relays started before have returned and everything the engine holds is released.
+// It always returns nil.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	e.ended.L = &e.mu
+	all := make([]*Relay, 0, len(e.open))
+	for r := range e.open {
+		all = append(all, r)
+	}
+	e.mu.Unlock()
+
+	for _, r := range all {
+		r.Close()
+	}
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for len(e.open) > 0 {
+		e.ended.Wait()
+	}
+	return nil
+}
+
+// admit adds r to the relays that Close waits for, and says whether r may run.
+func (e *Engine) admit(r *Relay) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.open == nil {
+		e.open = make(map[*Relay]struct{})
+	}
+	e.open[r] = struct{}{}
+	return !e.closed
+}
+
+// dismiss removes r, whose Done has returned.
+func (e *Engine) dismiss(r *Relay) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.open, r)
+	if len(e.open) == 0 {
+		e.ended.Broadcast()
+	}
+}
+
+// Relay is a handle on a relay that was started. Its methods may be called at any
+// time, also after the relay ended, and by several goroutines at the same time.
+type Relay struct {
+	engine *Engine
+	runner runner
+	moved  [2]atomic.Int64 // by direction
+	done   func(Result)
+}
+
+// runner is what an engine adds to a Relay.
+type runner interface {
+	// cut ends the relay with err, unless it is ending already. It does not wait.
+	cut(err error)
+}
+
+// Bytes returns how many bytes the server (up) and the client (down) were given so
+// far. What moves at this moment may not be counted yet; the counts in Result are
+// exact.
+func (r *Relay) Bytes() (up, down int64) {
+	return r.moved[toServer].Load(), r.moved[toClient].Load()
+}
+
+// Close ends the relay with ErrClosed. It does not wait: Done is called when both
+// connections are closed. Once the relay has ended it does nothing.
+func (r *Relay) Close() { r.runner.cut(ErrClosed) }
+
+// report tells of the end of r; both connections are closed.
+func (r *Relay) report(err error) {
+	if r.done != nil {
+		up, down := r.Bytes()
+		r.done(Result{Up: up, Down: down, Err: err})
+	}
+	r.engine.dismiss(r)
+}
+
+// direction names one of the two ways through a relay by the side it leads to.
+type direction int
+
+const (
+	toServer direction = iota
+	toClient
+)
+
+// back returns the other way.
+func (d direction) back() direction { return 1 - d }
+
+// failure is an operation on one of the two connections that failed.
+type failure struct {
+	side  string // server or client
+	read  bool   // otherwise the write failed
+	cause error
+}
+
+func readFailure(d direction, cause error) *failure {
+	return &failure{side: [...]string{"client", "server"}[d], read: true, cause: cause}
+}
+
+func writeFailure(d direction, cause error) *failure {
+	return &failure{side: [...]string{"server", "client"}[d], cause: cause}
+}
+
+// Error tells side and cause, but no addresses: whoever logs them decides that.
+func (f *failure) Error() string {
+	cause := f.cause
+	if op := (*net.OpError)(nil); errors.As(cause, &op) {
+		cause = op.Err
+	}
+	if f.read {
+		return "read from " + f.side + ": " + cause.Error()
+	}
+	return "write to " + f.side + ": " + cause.Error()
+}
+
+func (f *failure) Unwrap() error { return f.cause }
