@@ -1,0 +1,53 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"syscall"
+	"time"
+)
+
+// backoff spaces the attempts to accept while the system is short of something. A
+// waiting connection keeps the listener ready, so accepting again at once would spin.
+type backoff struct {
+	log      *slog.Logger
+	listener string
+	delay    time.Duration
+}
+
+const (
+	shortestPause = 5 * time.Millisecond
+	longestPause  = time.Second
+)
+
+// isShortage reports whether accepting may succeed later: this process or the system
+// has run out of descriptors or memory, or the client was gone before it was accepted.
+func isShortage(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait pauses, and says so once each time that a shortage begins.
+func (b *backoff) wait(ctx context.Context, err error) {
+	if b.delay == 0 {
+		b.delay = shortestPause
+		if !errors.Is(err, syscall.ECONNABORTED) {
+			b.log.Warn("accepting pauses until connections end: raise the limit of open files (ulimit -n), or lower --max-conns",
+				"listener", b.listener, "error", err)
+		}
+	}
+	timer := time.NewTimer(b.delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	b.delay = min(2*b.delay, longestPause)
+}
+
+func (b *backoff) over() { b.delay = 0 }

@@ -1,0 +1,251 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"hosier/socks"
+)
+
+const (
+	maxHead = 8 << 10 // bytes of an HTTP request head
+	// A lost client that does not end its head is answered all the same after pageWait.
+	pageWait = 2 * time.Second
+)
+
+// The ends of a conversation that came to no request.
+var (
+	// ErrPage is a lost HTTP client, which got the page that explains.
+	ErrPage = errors.New("proxy: HTTP client got the page")
+	// ErrOptions is a client that asked with OPTIONS what there is, and no more.
+	ErrOptions = errors.New("proxy: HTTP client asked for options")
+	// ErrProbe is a web page that tried in somebody's browser whether this port is here.
+	// It got no answer.
+	ErrProbe = errors.New("proxy: web page probed the port")
+)
+
+// acceptHTTP is the HTTP side of the port: a CONNECT is a request, OPTIONS is answered
+// (Tor's proposal 365), and everything else gets the page.
+func (s *Server) acceptHTTP(br *bufio.Reader, c net.Conn) (r *socks.Request, early []byte, err error) {
+	hr := bufio.NewReaderSize(br, maxHead)
+	var told error
+	for {
+		req, err := readHead(hr, c)
+		switch {
+		case told != nil && err != nil: // it was told its options, and that was all
+			return nil, nil, told
+		case err != nil || req.Method != http.MethodConnect && req.Method != http.MethodOptions:
+			return nil, nil, s.refuseHTTP(c, req, err)
+		case req.Method == http.MethodConnect:
+			if r, err = s.acceptConnect(c, req); r != nil {
+				early, _ = hr.Peek(hr.Buffered())
+			}
+			return r, early, err
+		case isProbe(req):
+			return nil, nil, ErrProbe
+		}
+		if told = ErrOptions; writeOptions(c) != nil || req.Close {
+			return nil, nil, told
+		}
+	}
+}
+
+// headError is a head that could not be had whole, or not be read.
+type headError struct {
+	cause error
+	line  bool // its first line is one of an HTTP request
+	first byte // of the head
+	code  int  // what HTTP says to it
+}
+
+func (e *headError) Error() string { return "http: request head: " + e.cause.Error() }
+func (e *headError) Unwrap() error { return e.cause }
+
+// readHead reads a request head. It waits for the end of one that is not a CONNECT for no
+// longer than pageWait.
+func readHead(hr *bufio.Reader, c net.Conn) (*http.Request, error) {
+	first, err := hr.Peek(1)
+	if err != nil {
+		return nil, err
+	}
+	if first[0] != 'C' {
+		c.SetReadDeadline(time.Now().Add(pageWait))
+	}
+	for least := 1; ; least = hr.Buffered() + 1 {
+		_, err := hr.Peek(least)
+		b, _ := hr.Peek(hr.Buffered())
+		if err != nil {
+			code := http.StatusRequestTimeout
+			if errors.Is(err, bufio.ErrBufferFull) {
+				code = http.StatusRequestHeaderFieldsTooLarge
+			}
+			return nil, &headError{err, isRequestLine(b), b[0], code}
+		}
+		if bytes.Contains(b, []byte("\n\r\n")) || bytes.Contains(b, []byte("\n\n")) {
+			line := isRequestLine(b)
+			req, err := http.ReadRequest(hr)
+			if err != nil {
+				return nil, &headError{err, line, first[0], http.StatusBadRequest}
+			}
+			return req, nil
+		}
+	}
+}
+
+// isRequestLine reports whether b begins with a line of the form
+// method SP target SP HTTP/version.
+func isRequestLine(b []byte) bool {
+	line, _, whole := bytes.Cut(b, []byte("\n"))
+	part := bytes.Fields(line)
+	return whole && len(part) == 3 && bytes.HasPrefix(part[2], []byte("HTTP/"))
+}
+
+// isProbe reports whether a web page made a browser ask. A person's own visit has
+// Sec-Fetch-Site none; a browser that uses the port as its HTTP proxy asks for a whole URL.
+func isProbe(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return !r.URL.IsAbs() && site != "" && site != "none" && site != "same-origin"
+}
+
+// refuseHTTP answers a client that cannot be served with the page, or a failed CONNECT
+// with its code. It is silent towards web pages that probe, and towards what begins like
+// HTTP but is not (an SSH banner).
+func (s *Server) refuseHTTP(c net.Conn, req *http.Request, err error) error {
+	head := (*headError)(nil)
+	switch {
+	case req != nil && isProbe(req):
+		return ErrProbe
+	case req == nil && !errors.As(err, &head):
+		return err
+	case req == nil && head.first == 'C':
+		if !head.line {
+			return fmt.Errorf("%w: %w", socks.ErrNotSOCKS, err)
+		}
+		writeHTTPError(c, head.code, "")
+		return err
+	case req == nil && !head.line && !strings.ContainsRune("GHP", rune(head.first)):
+		return fmt.Errorf("%w: %w", socks.ErrNotSOCKS, err)
+	}
+	c.SetWriteDeadline(time.Now().Add(replyTimeout))
+	if _, werr := c.Write(appendPage(nil, req, c.LocalAddr())); werr != nil {
+		return werr
+	}
+	return ErrPage
+}
+
+// acceptConnect makes a request of a CONNECT. A client that cannot go on has been
+// answered when the request is nil.
+func (s *Server) acceptConnect(c net.Conn, req *http.Request) (*socks.Request, error) {
+	r := &socks.Request{Version: socks.HTTP, Command: socks.Connect, Auth: httpAuth(req.Header)}
+	if req.Header.Get("Tor-RPC-Target") != "" {
+		writeHTTPError(c, http.StatusNotImplemented, "")
+		return nil, errors.New("http: CONNECT to a Tor RPC object, which is not supported")
+	}
+	if s.Verify != nil {
+		if err := s.Verify(r.Auth); err != nil {
+			writeHTTPError(c, http.StatusProxyAuthRequired, "Proxy-Authenticate: Basic realm=\"hosier\"\r\n")
+			return nil, fmt.Errorf("%w: %w", socks.ErrAuth, err)
+		}
+	}
+	var err error
+	if r.Addr, err = socks.ParseAddr(req.RequestURI); err == nil {
+		err = r.Validate()
+	}
+	if err != nil {
+		writeHTTPError(c, http.StatusBadRequest, "Tor-Request-Failed: end/TORPROTOCOL\r\n")
+		return nil, err
+	}
+	return r, nil
+}
+
+// isolationHeaders keep streams apart in Tor (proposal 365); each value in each of them.
+var isolationHeaders = []string{"Tor-Stream-Isolation", "X-Tor-Stream-Isolation"}
+
+func httpAuth(h http.Header) socks.Auth {
+	var a socks.Auth
+	var isolation []string
+	if proof := h.Get("Proxy-Authorization"); proof != "" {
+		if user, password, ok := parseBasic(proof); ok {
+			a = socks.Auth{Method: socks.UserPass, User: user, Password: password}
+		} else {
+			isolation = append(isolation, "Proxy-Authorization="+proof)
+		}
+	}
+	for _, name := range isolationHeaders {
+		if v := h.Get(name); v != "" {
+			isolation = append(isolation, name+"="+v)
+		}
+	}
+	a.Isolation = strings.Join(isolation, "\n")
+	return a
+}
+
+func parseBasic(proof string) (user, password string, ok bool) {
+	scheme, text, _ := strings.Cut(proof, " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return "", "", false
+	}
+	pair, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	if err != nil {
+		return "", "", false
+	}
+	return strings.Cut(string(pair), ":")
+}
+
+// httpFailures words a status for an HTTP client: its code and the reason of Tor's
+// proposal 365.
+var httpFailures = map[socks.Status]struct {
+	code   int
+	reason string
+}{
+	socks.GeneralFailure:          {http.StatusInternalServerError, "end/MISC"},
+	socks.NotAllowed:              {http.StatusForbidden, "end/EXITPOLICY"},
+	socks.NetworkUnreachable:      {http.StatusServiceUnavailable, "end/NOROUTE"},
+	socks.HostUnreachable:         {http.StatusServiceUnavailable, "end/RESOLVEFAILED"},
+	socks.ConnectionRefused:       {http.StatusForbidden, "end/CONNECTREFUSED"},
+	socks.TTLExpired:              {http.StatusGatewayTimeout, "end/TIMEOUT"},
+	socks.CommandNotSupported:     {http.StatusNotImplemented, "end/TORPROTOCOL"},
+	socks.AddressTypeNotSupported: {http.StatusNotImplemented, "end/TORPROTOCOL"},
+}
+
+// appendHTTPReply words the reply to a CONNECT.
+func appendHTTPReply(b []byte, r *socks.Request, status socks.Status) []byte {
+	if status == socks.Succeeded {
+		return append(b, "HTTP/1.1 200 OK\r\nVia: 1.1 hosier\r\nTor-Capabilities:\r\n\r\n"...)
+	}
+	f := httpFailures[status.Ordinary()]
+	reason := f.reason
+	switch {
+	case status.Extended():
+		reason += fmt.Sprintf(" socks/%X", byte(status))
+	case status == socks.HostUnreachable && r.Addr.Name == "":
+		reason = "end/NOROUTE"
+	}
+	return appendHTTPError(b, f.code, "Tor-Request-Failed: "+reason+"\r\n")
+}
+
+func appendHTTPError(b []byte, code int, header string) []byte {
+	text := "hosier: " + strings.ToLower(http.StatusText(code)) + "\n"
+	return fmt.Appendf(b, "HTTP/1.1 %d %s\r\nVia: 1.1 hosier\r\nTor-Capabilities:\r\n%s"+
+		"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n%s",
+		code, http.StatusText(code), header, len(text), text)
+}
+
+// writeHTTPError answers a client whose session ends with the error at hand, whether or
+// not the answer arrives.
+func writeHTTPError(c net.Conn, code int, header string) {
+	c.SetWriteDeadline(time.Now().Add(replyTimeout))
+	c.Write(appendHTTPError(nil, code, header))
+}
+
+func writeOptions(c net.Conn) error {
+	_, err := c.Write([]byte("HTTP/1.1 200 OK\r\nServer: hosier\r\nAllow: CONNECT, OPTIONS\r\nTor-Capabilities:\r\nContent-Length: 0\r\n\r\n"))
+	return err
+}

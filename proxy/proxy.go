@@ -1,0 +1,61 @@
+// Package proxy is the engine of hosier: a [Server] that takes clients of every SOCKS
+// dialect and of HTTP CONNECT on one port, and serves them by a way out, the [Egress].
+//
+// A connection passes sniff, handshake, policy, egress, reply and relay, in this order;
+// the method serve is that line. The package does not know which ways out, rules or logs
+// there are: they come in by the fields of the Server.
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"hosier/socks"
+)
+
+// Egress is a way out. Its methods may be called by many goroutines at once, return
+// when the context ends, and look no name up on this side unless this host is the way
+// out.
+//
+// An error that matches errors.ErrUnsupported says that the way out does not have the
+// command. To choose the client's reply, an error wraps a [socks.Status]. Embed
+// egress.Unsupported to be refused what is not written.
+type Egress interface {
+	// Dial connects to r.Addr. The connection is the server's to close. If it is a
+	// *net.TCPConn as it stands, not wrapped, relaying it is cheap. The bound address is
+	// told to the client; it is zero where there is none to tell.
+	Dial(ctx context.Context, r *socks.Request) (c net.Conn, bound socks.Addr, err error)
+
+	// Resolve returns one address of the name r.Addr.Name; of an IP, that IP.
+	Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error)
+
+	// ResolvePTR returns the name of r.Addr.IP, without a dot at its end.
+	ResolvePTR(ctx context.Context, r *socks.Request) (string, error)
+}
+
+// Session is the story of one connection, told once, at its end.
+type Session struct {
+	ID       uint64 // counts from 1 in each Server
+	Client   netip.AddrPort
+	Listener string
+	Start    time.Time
+	End      time.Time
+
+	Request *socks.Request // nil if there was none
+	Egress  Egress         // nil if policy did not come to one
+	Status  socks.Status   // what the client was answered; counts only with a Request
+	Up      int64          // payload bytes from the client to the target
+	Down    int64          // payload bytes from the target to the client
+
+	// Err says why the connection failed, or how its relay ended if not by both sides.
+	// It may name the target. [ErrPage] is a lost HTTP client that got the page.
+	Err error
+}
+
+// ids numbers the sessions of a server.
+type ids struct{ last atomic.Uint64 }
+
+func (i *ids) next() uint64 { return i.last.Add(1) }

@@ -1,0 +1,271 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"hosier/internal/relay"
+	"hosier/socks"
+)
+
+// ErrServerClosed is returned by [Server.Serve] after Shutdown or Close.
+var ErrServerClosed = errors.New("proxy: server closed")
+
+// surplus is how many connections beyond MaxConns are taken to be told so.
+const surplus = 32
+
+// Server serves SOCKS and HTTP CONNECT clients. Only Route is required: without it every
+// request is refused, so that no zero value is an open proxy. The fields must not change
+// once the server serves. A Server must not be copied.
+type Server struct {
+	// Route is the policy: it chooses the way out of a request, or refuses it. An error
+	// that wraps no [socks.Status] gives the client a general failure; socks.NotAllowed
+	// is the refusal by a rule.
+	Route func(context.Context, *socks.Request) (Egress, error)
+
+	// Verify judges what a client says about itself, as in [socks.Accept]: a client
+	// without a password has the method NoAuth. Nil believes everyone. It is called from
+	// the connection's goroutine.
+	Verify func(socks.Auth) error
+
+	// ExtendedErrors lets SOCKS5 clients see Tor's codes F0 to F7. Without it they get
+	// the ordinary code nearest to it.
+	ExtendedErrors bool
+
+	HandshakeTimeout time.Duration // from accept to the whole request; 10 s if 0
+	ConnectTimeout   time.Duration // for the way out to answer; 150 s if 0, since Tor takes up to 125
+	IdleTimeout      time.Duration // ends a relay in which nothing moves; no limit if 0
+
+	// MaxConns is how many connections are served at once; no limit if 0. A few more are
+	// answered with a general failure; beyond those, clients wait to be accepted.
+	MaxConns int
+
+	// Closed is told each session at its end, from a goroutine that it must not block.
+	// Nil is not told.
+	Closed func(*Session)
+
+	// Log gets what concerns the server as a whole, such as running out of descriptors;
+	// slog.Default() if nil. No client, target or password stands in it.
+	Log *slog.Logger
+
+	ids     ids
+	readers sync.Pool // of *bufio.Reader, for handshakes
+	relays  relay.Engine
+
+	mu        sync.Mutex
+	room      sync.Cond // a connection ended, or the server closed
+	listeners map[net.Listener]struct{}
+	conns     map[*tracked]struct{}
+	ctx       context.Context // ends with Close
+	cancel    context.CancelFunc
+	down      bool // Shutdown or Close was called
+}
+
+// tracked is one connection that the server has not finished.
+type tracked struct {
+	conn    net.Conn
+	session Session
+	surplus bool
+
+	mu     sync.Mutex
+	closed bool
+	relay  *relay.Relay // once handed over
+}
+
+// handOver makes r the one to close.
+func (t *tracked) handOver(r *relay.Relay) {
+	t.mu.Lock()
+	t.relay = r
+	closed := t.closed
+	t.mu.Unlock()
+	if closed {
+		r.Close()
+	}
+}
+
+// close ends the connection from outside; its session still finishes.
+func (t *tracked) close() {
+	t.mu.Lock()
+	t.closed = true
+	r := t.relay
+	t.mu.Unlock()
+	if r != nil {
+		r.Close()
+	} else {
+		t.conn.Close()
+	}
+}
+
+func (s *Server) handshakeTimeout() time.Duration { return orElse(s.HandshakeTimeout, 10*time.Second) }
+func (s *Server) connectTimeout() time.Duration   { return orElse(s.ConnectTimeout, 150*time.Second) }
+
+func orElse(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return d
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.Default()
+	}
+	return s.Log
+}
+
+// start makes the parts that a zero Server lacks. s.mu is held.
+func (s *Server) start() {
+	if s.conns == nil {
+		s.conns = make(map[*tracked]struct{})
+		s.listeners = make(map[net.Listener]struct{})
+		s.room.L = &s.mu
+		s.ctx, s.cancel = context.WithCancel(context.Background())
+	}
+}
+
+// Serve accepts clients from l until Shutdown or Close, and then returns
+// [ErrServerClosed]; it closes l in any case. It may be called for several listeners at
+// once. Running out of descriptors pauses it; any other failure of l ends it.
+func (s *Server) Serve(l net.Listener) error {
+	defer l.Close()
+	s.mu.Lock()
+	s.start()
+	if s.down {
+		s.mu.Unlock()
+		return ErrServerClosed
+	}
+	s.listeners[l] = struct{}{}
+	s.mu.Unlock()
+	defer s.forget(l)
+
+	name := ListenerName(l.Addr())
+	pause := backoff{log: s.log(), listener: name}
+	for s.waitForRoom() {
+		c, err := l.Accept()
+		if err == nil {
+			pause.over()
+			s.ServeConn(c, name)
+			continue
+		}
+		if s.isDown() {
+			break
+		}
+		if !isShortage(err) {
+			return err
+		}
+		pause.wait(s.ctx, err)
+	}
+	return ErrServerClosed
+}
+
+// ServeConn serves one connection that was accepted elsewhere, by the name of listener,
+// and returns at once. On a server that was shut down it closes c.
+func (s *Server) ServeConn(c net.Conn, listener string) {
+	t := &tracked{conn: c}
+	t.session = Session{ID: s.ids.next(), Client: clientAddr(c), Listener: listener, Start: time.Now()}
+	s.mu.Lock()
+	s.start()
+	if s.down {
+		s.mu.Unlock()
+		c.Close()
+		return
+	}
+	s.conns[t] = struct{}{}
+	t.surplus = s.MaxConns > 0 && len(s.conns) > s.MaxConns
+	ctx := s.ctx
+	s.mu.Unlock()
+	go s.serve(ctx, t)
+}
+
+// finish ends a session, once.
+func (s *Server) finish(t *tracked, err error) {
+	t.session.End = time.Now()
+	t.session.Err = err
+	if s.Closed != nil {
+		s.Closed(&t.session)
+	}
+	s.mu.Lock()
+	delete(s.conns, t)
+	s.mu.Unlock()
+	s.room.Broadcast()
+}
+
+func (s *Server) forget(l net.Listener) {
+	s.mu.Lock()
+	delete(s.listeners, l)
+	s.mu.Unlock()
+}
+
+func (s *Server) isDown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down
+}
+
+// waitForRoom returns when one more connection may be accepted, and false if none will.
+func (s *Server) waitForRoom() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.down && s.MaxConns > 0 && len(s.conns) >= s.MaxConns+surplus {
+		s.room.Wait()
+	}
+	return !s.down
+}
+
+// Shutdown stops accepting and waits until every connection has ended. When ctx ends
+// first it returns ctx's error, and what is left goes on; Close ends it.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stopAccepting()
+	stop := context.AfterFunc(ctx, func() {
+		s.mu.Lock() // or the wake-up could come between a look at ctx and the wait
+		defer s.mu.Unlock()
+		s.room.Broadcast()
+	})
+	defer stop()
+	return s.wait(ctx)
+}
+
+// Close stops accepting, ends every connection at once and returns when all sessions
+// have been told. It must not be called from Closed. It always returns nil.
+func (s *Server) Close() error {
+	s.stopAccepting()
+	s.cancel()
+	s.mu.Lock()
+	all := make([]*tracked, 0, len(s.conns))
+	for t := range s.conns {
+		all = append(all, t)
+	}
+	s.mu.Unlock()
+	for _, t := range all {
+		t.close()
+	}
+	s.wait(context.Background())
+	return s.relays.Close()
+}
+
+func (s *Server) stopAccepting() {
+	s.mu.Lock()
+	s.start()
+	s.down = true
+	for l := range s.listeners {
+		l.Close()
+	}
+	s.mu.Unlock()
+	s.room.Broadcast()
+}
+
+func (s *Server) wait(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.conns) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s.room.Wait()
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+
+	"hosier/socks"
+)
+
+// told is the status that the client of r is told when err ended its request: the one
+// place where an error becomes a code.
+func (s *Server) told(r *socks.Request, err error) socks.Status {
+	status := statusOf(err)
+	if status == socks.TTLExpired && isLookup(r.Command) {
+		status = socks.HostUnreachable // a lookup has this one failure (Tor's socks-extensions)
+	}
+	if !s.ExtendedErrors || r.Command != socks.Connect {
+		return status.Ordinary()
+	}
+	return status
+}
+
+func isLookup(c socks.Command) bool { return c == socks.Resolve || c == socks.ResolvePTR }
+
+// statusOf maps errors to codes. The order matters: a failure of another proxy says
+// nothing about the target whatever it wraps, and a failure of a DNS server nothing
+// about a connection.
+func statusOf(err error) socks.Status {
+	var (
+		proxy  *socks.ProxyError
+		status socks.Status
+		dns    *net.DNSError
+		addr   *net.AddrError
+		errno  syscall.Errno
+	)
+	switch {
+	case err == nil:
+		return socks.Succeeded
+	case errors.As(err, &proxy) && !errors.Is(err, errors.ErrUnsupported):
+		return socks.GeneralFailure
+	case errors.As(err, &status) && status != socks.Succeeded:
+		return status
+	case errors.Is(err, errors.ErrUnsupported):
+		return socks.CommandNotSupported
+	case errors.As(err, &dns):
+		if dns.IsTimeout {
+			return socks.TTLExpired
+		}
+		return socks.HostUnreachable
+	case errors.As(err, &addr): // a name without an address of the family asked for
+		return socks.HostUnreachable
+	case errors.As(err, &errno) && statusOfErrno(errno) != socks.GeneralFailure:
+		return statusOfErrno(errno)
+	case isTimeout(err):
+		return socks.TTLExpired
+	}
+	return socks.GeneralFailure
+}
+
+func isTimeout(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return true
+	}
+	timeout := net.Error(nil)
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
