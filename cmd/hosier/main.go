@@ -1,0 +1,64 @@
+// Command hosier supplies SOCKS: a proxy of every dialect on one port that has names
+// looked up on the far side, and the tools around it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// After the first signal the second one ends the program at once, as usual.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// run is the program: it ends when the command has, or soon after ctx, and returns the
+// exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	started := false
+	root := &cobra.Command{
+		Use:   "hosier",
+		Short: "A SOCKS proxy that has names looked up on the far side",
+		Long: `hosier serves SOCKS4, 4A and 5, Tor's RESOLVE and HTTP CONNECT on one port, and
+has names looked up where the way out ends: on this host, by another proxy, or in Tor.`,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		PersistentPreRun: func(*cobra.Command, []string) { started = true },
+	}
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.AddCommand(serveCommand(), resolveCommand(), versionCommand())
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "hosier: %v\n", err)
+	usage := usageError{}
+	if started && !errors.As(err, &usage) {
+		return exitFailed
+	}
+	fmt.Fprintln(stderr, "hosier: for the options, run it with --help")
+	return exitUsage
+}

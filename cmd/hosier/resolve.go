@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hosier/socks"
+)
+
+type resolveOptions struct {
+	proxy   string
+	v4, v5  bool
+	reverse bool
+	timeout time.Duration
+}
+
+func resolveCommand() *cobra.Command {
+	var o resolveOptions
+	cmd := &cobra.Command{
+		Use:   "resolve [-4|-5] [-x] [--proxy ADDR] NAME|ADDRESS",
+		Short: "Look a name up through a proxy, on its far side",
+		Long: `resolve asks a proxy that knows Tor's RESOLVE, such as hosier or Tor itself, for the
+address of a name, or with -x for the name of an address. Nothing is looked up here.`,
+		Example: `  hosier resolve example.com
+  hosier resolve --proxy 127.0.0.1:9050 -x 192.0.2.1`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			answer, err := resolve(cmd.Context(), o, args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), answer)
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.proxy, "proxy", "127.0.0.1:1080", "the proxy to ask: `ADDR` is host:port or unix:/path")
+	f.BoolVarP(&o.v4, "socks4a", "4", false, "speak SOCKS4A")
+	f.BoolVarP(&o.v5, "socks5", "5", false, "speak SOCKS5 (the default)")
+	f.BoolVarP(&o.reverse, "reverse", "x", false, "look up the name of an address")
+	f.DurationVar(&o.timeout, "timeout", 150*time.Second, "how long to wait for the answer")
+	cmd.MarkFlagsMutuallyExclusive("socks4a", "socks5")
+	cmd.MarkFlagsMutuallyExclusive("socks4a", "reverse")
+	return cmd
+}
+
+func resolve(ctx context.Context, o resolveOptions, target string) (answer string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	d := socks.Dialer{Proxy: o.proxy, Version: socks.V5}
+	if o.v4 {
+		d.Version = socks.V4
+	}
+	if o.reverse {
+		ip, err := netip.ParseAddr(target)
+		if err != nil {
+			return "", usageError{fmt.Errorf("-x looks up the name of an address, and %q is none", target)}
+		}
+		answer, err = d.ResolvePTR(ctx, ip)
+		if err != nil {
+			return "", explain(err, o, target)
+		}
+		return printable(answer), nil
+	}
+	if _, err := socks.ParseHost(target); err != nil {
+		return "", usageError{fmt.Errorf("%q is neither a name nor an address: %w", target, err)}
+	}
+	ip, err := d.Resolve(ctx, target)
+	if err != nil {
+		return "", explain(err, o, target)
+	}
+	return ip.String(), nil
+}
+
+// explain makes one clear line of why there is no answer.
+func explain(err error, o resolveOptions, target string) error {
+	status, proxy := socks.Status(0), (*socks.ProxyError)(nil)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return fmt.Errorf("proxy %s does not know Tor's RESOLVE: ask a hosier or a Tor (--proxy ADDR)", o.proxy)
+	case errors.As(err, &proxy):
+		return fmt.Errorf("%w: is a hosier or a Tor there? (--proxy ADDR)", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: no answer from proxy %s within %v (--timeout)", target, o.proxy, o.timeout)
+	case errors.Is(err, socks.HostUnreachable), errors.As(err, &status) && o.v4:
+		return fmt.Errorf("%s does not resolve (proxy %s)", target, o.proxy)
+	case errors.As(err, &status):
+		return fmt.Errorf("%s: proxy %s says: %w", target, o.proxy, status)
+	}
+	return err
+}
+
+// printable keeps what a proxy sent from driving the terminal.
+func printable(name string) string {
+	if _, err := socks.ParseHost(name); err != nil {
+		return strconv.QuoteToASCII(name)
+	}
+	return name
+}
