@@ -111,13 +111,19 @@ func (d *Direct) allow(r *socks.Request, ip netip.Addr) error {
 }
 
 func (d *Direct) resolver() *net.Resolver {
-	if d.DNS == "" {
-		return net.DefaultResolver
-	}
 	return &net.Resolver{
-		PreferGo: true,
-		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, d.DNS)
+		PreferGo: d.DNS != "",
+		Dial: func(ctx context.Context, network, server string) (net.Conn, error) {
+			if d.DNS != "" {
+				server = d.DNS
+			}
+			c, err := new(net.Dialer).DialContext(ctx, network, server)
+			if err == nil {
+				// Without this a lookup that nobody waits for goes on for seconds. The
+				// context is that of the one question, and ends with it.
+				context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+			}
+			return c, err
 		},
 	}
 }
