@@ -66,7 +66,7 @@ func (s *SOCKS) refuse(r *socks.Request) error {
 // command: Dante and others answer what they do not know in this way.
 func hungUp(r *socks.Request, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%v: %w (%w)", r.Command, errors.ErrUnsupported, err)
+		return fmt.Errorf("%v: %w: %v", r.Command, errors.ErrUnsupported, err)
 	}
 	return err
 }

@@ -39,7 +39,7 @@ func statusOf(err error) socks.Status {
 	switch {
 	case err == nil:
 		return socks.Succeeded
-	case errors.As(err, &proxy) && !errors.Is(err, errors.ErrUnsupported):
+	case errors.As(err, &proxy):
 		return socks.GeneralFailure
 	case errors.As(err, &status) && status != socks.Succeeded:
 		return status
