@@ -48,6 +48,10 @@ func (e *ProxyError) Unwrap() error { return e.Err }
 // that hangs up without a reply, and then the error wraps io.ErrUnexpectedEOF. When
 // ctx ends, its error is wrapped.
 func (d *Dialer) Do(ctx context.Context, r *Request) (c net.Conn, bound Addr, err error) {
+	request, err := d.encode(r)
+	if err != nil {
+		return nil, bound, err
+	}
 	network, address := "tcp", d.Proxy
 	if path, ok := strings.CutPrefix(d.Proxy, "unix:"); ok {
 		network, address = "unix", path
@@ -60,10 +64,16 @@ func (d *Dialer) Do(ctx context.Context, r *Request) (c net.Conn, bound Addr, er
 	if err != nil {
 		return nil, bound, &ProxyError{d.Proxy, err}
 	}
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
-	bound, err = d.converse(c, r)
+	stop := context.AfterFunc(ctx, func() {
+		if c.SetDeadline(time.Unix(1, 0)) != nil { // an SSH channel has no deadlines
+			c.Close()
+		}
+	})
+	s, bound, err := d.converse(c, request)
 	if !stop() {
-		err = fmt.Errorf("%v %v through proxy %s: %w", r.Command, r.Addr, d.Proxy, context.Cause(ctx))
+		err = d.failed(r, ended(ctx))
+	} else if err == nil && s != Succeeded {
+		err = d.failed(r, s)
 	}
 	if err != nil {
 		c.Close()
@@ -72,56 +82,69 @@ func (d *Dialer) Do(ctx context.Context, r *Request) (c net.Conn, bound Addr, er
 	return c, bound, nil
 }
 
-func (d *Dialer) converse(c net.Conn, r *Request) (bound Addr, err error) {
+// encode words r for the proxy. It comes before the connection, so that the proxy hears
+// nothing of a request that cannot be said.
+func (d *Dialer) encode(r *Request) ([]byte, error) {
 	ask := *r
 	ask.Auth = d.Auth
-	var s Status
+	b := make([]byte, 0, 64)
 	if d.Version == V4 {
-		s, bound, err = d.converse4(c, &ask)
-	} else {
-		s, bound, err = d.converse5(c, &ask)
+		return AppendRequest4(b, &ask)
 	}
-	if err != nil {
-		return bound, err
+	if d.Auth.Method == UserPass {
+		if _, err := AppendUserPass(b, d.Auth); err != nil {
+			return nil, err
+		}
 	}
-	if s != Succeeded {
-		return Addr{}, fmt.Errorf("%v %v through proxy %s: %w", r.Command, r.Addr, d.Proxy, s)
-	}
-	return bound, nil
+	return AppendRequest5(b, &ask)
 }
 
-func (d *Dialer) converse4(c net.Conn, r *Request) (s Status, bound Addr, err error) {
-	b, err := AppendRequest4(make([]byte, 0, 64), r)
-	if err != nil {
-		return s, bound, err
+func (d *Dialer) failed(r *Request, err error) error {
+	return fmt.Errorf("%v %s through proxy %s: %w", r.Command, r.Target(), d.Proxy, err)
+}
+
+// ended returns the error of ctx, with its cause where that says more.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
 	}
-	if _, err = c.Write(b); err != nil {
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// converse waits for each answer before it goes on: C tor loses the first of two
+// answers when it gets two messages at once.
+func (d *Dialer) converse(c net.Conn, request []byte) (s Status, bound Addr, err error) {
+	parse := ParseReply4
+	if d.Version != V4 {
+		parse, err = ParseReply5, d.greet(c)
+	}
+	if err == nil {
+		_, err = c.Write(request)
+	}
+	if err != nil {
 		return s, bound, &ProxyError{d.Proxy, err}
 	}
-	return d.reply(c, b, ParseReply4)
+	err = exactly(c, request[:0], func(b []byte) (n int, err error) {
+		s, bound, n, err = parse(b)
+		return n, err
+	})
+	if err != nil {
+		return s, bound, &ProxyError{d.Proxy, fmt.Errorf("reply: %w", err)}
+	}
+	return s, bound, nil
 }
 
-// converse5 waits for each answer before it goes on: C tor loses the first of two
-// answers when it gets two messages at once.
-func (d *Dialer) converse5(c net.Conn, r *Request) (s Status, bound Addr, err error) {
+func (d *Dialer) greet(c net.Conn) error {
 	b := AppendMethods(make([]byte, 0, 64), NoAuth)
 	if d.Auth.Method == UserPass {
 		b = AppendMethods(b[:0], NoAuth, UserPass)
 	}
-	method, err := tell(c, b, ParseMethod)
-	if err == nil {
-		err = d.login(c, b, method)
-	}
+	m, err := tell(c, b, ParseMethod)
 	if err != nil {
-		return s, bound, &ProxyError{d.Proxy, err}
+		return err
 	}
-	if b, err = AppendRequest5(b[:0], r); err != nil {
-		return s, bound, err
-	}
-	if _, err = c.Write(b); err != nil {
-		return s, bound, &ProxyError{d.Proxy, err}
-	}
-	return d.reply(c, b, ParseReply5)
+	return d.login(c, b, m)
 }
 
 func (d *Dialer) login(c net.Conn, b []byte, m Method) error {
@@ -152,17 +175,6 @@ func tell[T any](c net.Conn, b []byte, parse func([]byte) (T, int, error)) (answ
 		return n, err
 	})
 	return answer, err
-}
-
-func (d *Dialer) reply(c net.Conn, b []byte, parse func([]byte) (Status, Addr, int, error)) (s Status, bound Addr, err error) {
-	err = exactly(c, b[:0], func(b []byte) (n int, err error) {
-		s, bound, n, err = parse(b)
-		return n, err
-	})
-	if err != nil {
-		return s, bound, &ProxyError{d.Proxy, fmt.Errorf("reply: %w", err)}
-	}
-	return s, bound, nil
 }
 
 // exactly reads as many bytes as the message has, and none of what follows it: the

@@ -170,6 +170,14 @@ func (r *Request) Validate() error {
 	return nil
 }
 
+// Target is what the request is about, for people: host:port, or of a lookup the host.
+func (r *Request) Target() string {
+	if r.Command == Resolve || r.Command == ResolvePTR {
+		return r.Addr.Host()
+	}
+	return r.Addr.String()
+}
+
 // AppendReply appends the reply to r, in the words of r's version, and returns the
 // extended slice. The bound address counts only with [Succeeded]; without one the
 // reply has an IPv4 address of zeros. For RESOLVE it is the answer, for

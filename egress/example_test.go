@@ -1,0 +1,34 @@
+package egress_test
+
+import (
+	"context"
+	"log"
+	"net"
+
+	"hosier/egress"
+	"hosier/proxy"
+	"hosier/socks"
+)
+
+// Onion names go to Tor, the company's names to its proxy, and nothing else anywhere.
+func Example() {
+	tor := &egress.SOCKS{Tor: true, Dialer: socks.Dialer{Proxy: "127.0.0.1:9050"}}
+	office := &egress.HTTP{Proxy: "proxy.corp.example:3128"}
+
+	srv := &proxy.Server{
+		Route: func(_ context.Context, r *socks.Request) (proxy.Egress, error) {
+			switch {
+			case r.Addr.IsOnion():
+				return tor, nil
+			case r.Addr.Name == "wiki.corp.example":
+				return office, nil
+			}
+			return nil, socks.NotAllowed
+		},
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:1080")
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(srv.Serve(l))
+}
