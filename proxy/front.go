@@ -11,6 +11,8 @@ import (
 // that came after it. If both the request and the error are non-nil the client still
 // awaits a reply; if the request is nil nothing more is owed.
 func (s *Server) negotiate(c net.Conn, ses *Session) (r *socks.Request, early []byte, err error) {
+	deadline := ses.Start.Add(s.handshakeTimeout())
+	c.SetDeadline(deadline)
 	br := s.reader(c)
 	defer s.giveBack(br)
 	first, err := br.Peek(1)
@@ -18,7 +20,7 @@ func (s *Server) negotiate(c net.Conn, ses *Session) (r *socks.Request, early []
 		return nil, nil, err
 	}
 	if isLetter(first[0]) {
-		r, early, err = s.acceptHTTP(br, c)
+		r, early, err = s.acceptHTTP(br, c, deadline)
 	} else {
 		r, err = socks.Accept(br, c, s.Verify)
 	}

@@ -33,11 +33,11 @@ var (
 
 // acceptHTTP is the HTTP side of the port: a CONNECT is a request, OPTIONS is answered
 // (Tor's proposal 365), and everything else gets the page.
-func (s *Server) acceptHTTP(br *bufio.Reader, c net.Conn) (r *socks.Request, early []byte, err error) {
+func (s *Server) acceptHTTP(br *bufio.Reader, c net.Conn, deadline time.Time) (r *socks.Request, early []byte, err error) {
 	hr := bufio.NewReaderSize(br, maxHead)
 	var told error
 	for {
-		req, err := readHead(hr, c)
+		req, err := readHead(hr, c, deadline)
 		switch {
 		case told != nil && err != nil: // it was told its options, and that was all
 			return nil, nil, told
@@ -68,15 +68,16 @@ type headError struct {
 func (e *headError) Error() string { return "http: request head: " + e.cause.Error() }
 func (e *headError) Unwrap() error { return e.cause }
 
-// readHead reads a request head. It waits for the end of one that is not a CONNECT for no
+// readHead reads a request head until the deadline, and one that is not a CONNECT for no
 // longer than pageWait.
-func readHead(hr *bufio.Reader, c net.Conn) (*http.Request, error) {
+func readHead(hr *bufio.Reader, c net.Conn, deadline time.Time) (*http.Request, error) {
+	c.SetReadDeadline(deadline)
 	first, err := hr.Peek(1)
 	if err != nil {
 		return nil, err
 	}
-	if first[0] != 'C' {
-		c.SetReadDeadline(time.Now().Add(pageWait))
+	if wait := time.Now().Add(pageWait); first[0] != 'C' && wait.Before(deadline) {
+		c.SetReadDeadline(wait)
 	}
 	for least := 1; ; least = hr.Buffered() + 1 {
 		_, err := hr.Peek(least)

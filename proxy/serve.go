@@ -23,7 +23,6 @@ const (
 // when serve has returned; it ends in finish.
 func (s *Server) serve(ctx context.Context, t *tracked) {
 	c, ses := t.conn, &t.session
-	c.SetDeadline(time.Now().Add(s.handshakeTimeout()))
 	req, early, err := s.negotiate(c, ses) // sniff, handshake
 	if req == nil {
 		s.hangUp(c)

@@ -221,10 +221,10 @@ func TestNotADialect(t *testing.T) {
 
 // A client that says nothing, or never ends, is dropped at the handshake's deadline.
 func TestHandshakeTimeout(t *testing.T) {
-	closed := make(chan *proxy.Session, 3)
+	closed := make(chan *proxy.Session, 5)
 	s := &proxy.Server{HandshakeTimeout: 50 * time.Millisecond, Closed: func(ses *proxy.Session) { closed <- ses }}
 	address := sockstest.Serve(t, s, &sockstest.Egress{})
-	for _, b := range [][]byte{nil, {5, 1}, {5, 1, 0, 5}} {
+	for _, b := range [][]byte{nil, {5, 1}, {5, 1, 0, 5}, []byte("CONNECT a.test"), []byte("DELETE /")} {
 		c := connect(t, address)
 		c.send(b)
 		io.ReadAll(c)
