@@ -62,7 +62,7 @@ func accept4(br *bufio.Reader, verify func(Auth) error) (*Request, error) {
 		return owed(&r, err)
 	}
 	if err := verify(r.Auth); err != nil {
-		return &r, fmt.Errorf("%w: SOCKS4 has no password: %w", ErrAuth, err)
+		return &r, fmt.Errorf("%w: %w: %w", ErrAuth, NotAllowed, err)
 	}
 	return &r, nil
 }
@@ -88,14 +88,11 @@ func accept5(br *bufio.Reader, w io.Writer, verify func(Auth) error) (*Request, 
 		return nil, fmt.Errorf("%w: %w", ErrAuth, err)
 	}
 	auth, err := acceptAuth(br, w, method, verify)
-	if auth == nil {
-		return nil, err
-	}
 	if err != nil {
-		return owed(&Request{Version: V5, Auth: *auth}, err)
+		return owed(&Request{Version: V5}, err)
 	}
 	r, err := next(br, ParseRequest5)
-	r.Auth = *auth
+	r.Auth = auth
 	if err != nil {
 		return owed(&r, err)
 	}
@@ -117,43 +114,41 @@ func choose(methods []byte) Method {
 }
 
 // acceptAuth reads the password message if one is due, or comes although none is: C tor
-// takes it, and there are clients that send it. If auth is nil nothing more is owed.
-func acceptAuth(br *bufio.Reader, w io.Writer, m Method, verify func(Auth) error) (auth *Auth, err error) {
+// takes it, and there are clients that send it.
+func acceptAuth(br *bufio.Reader, w io.Writer, m Method, verify func(Auth) error) (Auth, error) {
 	if m == NoAuth {
 		first, err := br.Peek(1)
 		if err != nil {
-			return nil, unexpected(err)
+			return Auth{}, unexpected(err)
 		}
 		if first[0] != authVersion {
-			return &Auth{}, nil
+			return Auth{}, nil
 		}
 	}
 	a, err := next(br, ParseUserPass)
 	if err != nil {
-		if format := (*FormatError)(nil); !errors.As(err, &format) {
-			return nil, err
-		}
-		return &Auth{}, err
+		return Auth{}, err
 	}
 	if err = a.checkTor(); err == nil {
 		err = verify(a)
 	}
 	if _, werr := w.Write(AppendUserPassReply(nil, err == nil)); werr != nil {
-		return nil, werr
+		return Auth{}, werr
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAuth, err)
+		return Auth{}, fmt.Errorf("%w: %w", ErrAuth, err)
 	}
-	return &a, nil
+	return a, nil
 }
 
-// owed returns the request with an error that the client must hear of, and drops it
-// when the input ended before there was a request.
+// owed returns the request with an error that the client must hear of in a reply, and
+// drops it when a refused login was the answer, or when the input ended early.
 func owed(r *Request, err error) (*Request, error) {
-	if format := (*FormatError)(nil); errors.As(err, &format) {
-		return r, err
+	format := (*FormatError)(nil)
+	if errors.Is(err, ErrAuth) || !errors.As(err, &format) {
+		return nil, err
 	}
-	return nil, err
+	return r, err
 }
 
 // next reads one message. It alone waits for bytes.

@@ -32,8 +32,8 @@ func ParseUserPass(b []byte) (a Auth, n int, err error) {
 	if n += plen; len(b) < n {
 		return a, n, ErrShort
 	}
-	a.User = string(b[2 : 2+ulen])
-	a.Password = string(b[3+ulen : n])
+	both := string(b[2:n]) // one allocation
+	a.User, a.Password = both[:ulen], both[ulen+1:]
 	return a, n, nil
 }
 
@@ -52,11 +52,11 @@ func AppendUserPass(b []byte, a Auth) ([]byte, error) {
 // ParseUserPassReply reads a server's verdict on a password, 2 bytes, from the front
 // of b. RFC 1929 section 2: any status but 0 is a refusal.
 func ParseUserPassReply(b []byte) (accepted bool, n int, err error) {
+	if len(b) > 0 && b[0] != authVersion {
+		return false, 1, &FormatError{GeneralFailure, "version of the password reply is not 1"}
+	}
 	if len(b) < 2 {
 		return false, 2, ErrShort
-	}
-	if b[0] != authVersion {
-		return false, 1, &FormatError{GeneralFailure, "version of the password reply is not 1"}
 	}
 	return b[1] == authAccepted, 2, nil
 }

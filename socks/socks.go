@@ -93,7 +93,8 @@ const (
 //
 // With Method [NoAuth] the User, if there is one, is a SOCKS4 user id, which proves
 // nothing. With [UserPass] either field may be empty, as Tor allows. No formatting,
-// log or JSON of an Auth shows the password or the isolation values.
+// log or JSON of an Auth shows the password or the isolation values; but fmt cannot
+// ask an Auth that stands in an unexported field of a struct.
 type Auth struct {
 	Method   Method
 	User     string
@@ -150,6 +151,13 @@ type Request struct {
 
 	Client   netip.AddrPort // who asks; set by a server, zero on a Unix socket
 	Listener string         // the address that it came in by; likewise
+}
+
+// Format writes r without what its Auth hides, whatever the verb. Without it, %s of a
+// struct with a *Request would show the password: fmt prints bare what a pointer points
+// to when the verb is not one for pointers.
+func (r Request) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "%v %v %s, %v", r.Version, r.Command, r.Target(), r.Auth)
 }
 
 // Validate tells whether the request makes sense beyond its syntax: a target that

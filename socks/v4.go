@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"strings"
 )
 
 // The two codes of a SOCKS4 reply that are ever sent.
@@ -20,8 +21,8 @@ const maxUser4 = 512
 
 // ParseRequest4 reads a SOCKS4 or SOCKS4A request from the front of b and returns it
 // with its length. If b is too short the error is [ErrShort] and n is the least length
-// that could be enough. Other errors are *[FormatError]; r then has its Version and
-// Command, and the client awaits a reply. Nothing keeps b.
+// that could be enough. Other errors are *[FormatError]; r then has its Version and, if
+// that was right, its Command, and the client awaits a reply. Nothing keeps b.
 //
 //	+----+----+----+----+----+----+----+----+----+----+....+----+  4A:  +----+....+----+
 //	| VN | CD | DSTPORT |      DSTIP        | USERID       |NULL|       | HOST    |NULL|
@@ -68,14 +69,14 @@ func ParseRequest4(b []byte) (r Request, n int, err error) {
 }
 
 // cutNUL returns the bytes of b from start to the next NUL, of which there may be at
-// most limit, and the length of b up to and with the NUL.
+// most limit, and the length of b up to and with the NUL, or to where it had to be.
 func cutNUL(b []byte, start, limit int, what string) (field []byte, n int, err error) {
 	field = b[start:]
 	if i := bytes.IndexByte(field, 0); i >= 0 && i <= limit {
 		return field[:i], start + i + 1, nil
 	}
 	if len(field) > limit {
-		return nil, len(b), &FormatError{GeneralFailure, what + " of a SOCKS4 request is too long"}
+		return nil, start + limit + 1, &FormatError{GeneralFailure, what + " of a SOCKS4 request is too long"}
 	}
 	return nil, len(b) + 1, ErrShort
 }
@@ -88,13 +89,13 @@ func AppendRequest4(b []byte, r *Request) ([]byte, error) {
 	switch {
 	case !r.Command.known(V4):
 		return b, &FormatError{CommandNotSupported, "SOCKS4 has no " + r.Command.String()}
-	case len(r.Auth.User) > maxUser4 || bytes.IndexByte([]byte(r.Auth.User), 0) >= 0:
+	case len(r.Auth.User) > maxUser4 || strings.IndexByte(r.Auth.User, 0) >= 0:
 		return b, &FormatError{GeneralFailure, "user id cannot stand in a SOCKS4 request"}
 	case r.Addr.Name == "" && !ip.Is4():
 		return b, &FormatError{AddressTypeNotSupported, "SOCKS4 has no IPv6"}
 	case r.Addr.Name == "" && netip.PrefixFrom(ip, 24).Masked() == marker4A:
 		return b, &FormatError{GeneralFailure, "SOCKS4 cannot name an address in 0.0.0.0/24"}
-	case len(r.Addr.Name) > maxName || bytes.IndexByte([]byte(r.Addr.Name), 0) >= 0:
+	case len(r.Addr.Name) > maxName || strings.IndexByte(r.Addr.Name, 0) >= 0:
 		return b, &FormatError{GeneralFailure, "host name cannot stand in a SOCKS4A request"}
 	}
 	b = append(b, byte(V4), byte(r.Command))
@@ -118,11 +119,11 @@ func AppendRequest4(b []byte, r *Request) ([]byte, error) {
 //	| VN | CD | DSTPORT |      DSTIP        |
 //	+----+----+----+----+----+----+----+----+
 func ParseReply4(b []byte) (s Status, bound Addr, n int, err error) {
+	if len(b) > 0 && b[0] != 0 {
+		return 0, bound, 1, &FormatError{GeneralFailure, "first byte of a SOCKS4 reply is not 0"}
+	}
 	if len(b) < 8 {
 		return 0, bound, 8, ErrShort
-	}
-	if b[0] != 0 {
-		return 0, bound, 1, &FormatError{GeneralFailure, "first byte of a SOCKS4 reply is not 0"}
 	}
 	if b[1] != granted4 {
 		return GeneralFailure, bound, 8, nil

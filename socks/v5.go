@@ -3,6 +3,7 @@ package socks
 import (
 	"encoding/binary"
 	"net/netip"
+	"strings"
 )
 
 // The address types of RFC 1928 section 5.
@@ -22,11 +23,11 @@ const (
 //	| 1  |    1     | 0 to 255 |
 //	+----+----------+----------+
 func ParseMethods(b []byte) (methods []byte, n int, err error) {
+	if len(b) > 0 && Version(b[0]) != V5 {
+		return nil, 1, &FormatError{GeneralFailure, "version of the greeting is not 5"}
+	}
 	if len(b) < 2 {
 		return nil, 2, ErrShort
-	}
-	if Version(b[0]) != V5 {
-		return nil, 1, &FormatError{GeneralFailure, "version of the greeting is not 5"}
 	}
 	if n = 2 + int(b[1]); len(b) < n {
 		return nil, n, ErrShort
@@ -50,11 +51,11 @@ func AppendMethods(b []byte, methods ...Method) []byte {
 // ParseMethod reads a server's choice of a method, 2 bytes, from the front of b.
 // RFC 1928 section 3.
 func ParseMethod(b []byte) (m Method, n int, err error) {
+	if len(b) > 0 && Version(b[0]) != V5 {
+		return 0, 1, &FormatError{GeneralFailure, "version of the method reply is not 5"}
+	}
 	if len(b) < 2 {
 		return 0, 2, ErrShort
-	}
-	if Version(b[0]) != V5 {
-		return 0, 1, &FormatError{GeneralFailure, "version of the method reply is not 5"}
 	}
 	return Method(b[1]), 2, nil
 }
@@ -131,9 +132,10 @@ func cutAddr(b []byte, at int) (host []byte, n int, err error) {
 }
 
 // AppendRequest5 appends r as a SOCKS5 request. The error is a *[FormatError] if r has
-// neither an address nor a name of 1 to 255 bytes.
+// neither an address nor a name of 1 to 255 bytes without a NUL.
 func AppendRequest5(b []byte, r *Request) ([]byte, error) {
-	if !r.Addr.IP.IsValid() && (r.Addr.Name == "" || len(r.Addr.Name) > maxName) {
+	name := r.Addr.Name
+	if !r.Addr.IP.IsValid() && (name == "" || len(name) > maxName || strings.IndexByte(name, 0) >= 0) {
 		return b, &FormatError{GeneralFailure, "host name cannot stand in a SOCKS5 request"}
 	}
 	return appendAddr(append(b, byte(V5), byte(r.Command), 0), r.Addr), nil
@@ -181,8 +183,11 @@ func ParseReply5(b []byte) (s Status, bound Addr, n int, err error) {
 		return s, bound, 10, nil
 	}
 	host, n, err := cutAddr(b, 3)
-	if err != nil {
+	if err == ErrShort {
 		return s, bound, n, err
+	}
+	if err != nil { // not what this side's own request would be owed: code 08
+		return s, bound, 5, &FormatError{GeneralFailure, "address type of the reply is not 1, 3 or 4"}
 	}
 	if b[3] == atypName {
 		bound.Name = string(host)
