@@ -14,11 +14,15 @@ type backoff struct {
 	log      *slog.Logger
 	listener string
 	delay    time.Duration
+	last     time.Time // when there was a shortage
 }
 
 const (
 	shortestPause = 5 * time.Millisecond
 	longestPause  = time.Second
+	// A shortage is over when accepting has gone well for so long. Where connections come
+	// and go at the limit, it goes well for moments.
+	calm = time.Minute
 )
 
 // isShortage reports whether accepting may succeed later: this process or the system
@@ -34,12 +38,14 @@ func isShortage(err error) bool {
 
 // wait pauses, and says so once each time that a shortage begins.
 func (b *backoff) wait(ctx context.Context, err error) {
-	if b.delay == 0 {
-		b.delay = shortestPause
-		if !errors.Is(err, syscall.ECONNABORTED) {
+	b.delay = max(b.delay, shortestPause)
+	if !errors.Is(err, syscall.ECONNABORTED) {
+		now := time.Now()
+		if now.Sub(b.last) >= calm {
 			b.log.Warn("accepting pauses until connections end: raise the limit of open files (ulimit -n), or lower --max-conns",
 				"listener", b.listener, "error", err)
 		}
+		b.last = now
 	}
 	timer := time.NewTimer(b.delay)
 	defer timer.Stop()
