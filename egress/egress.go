@@ -1,5 +1,6 @@
 // Package egress has the ways out of a [hosier/proxy.Server]: this host's network
-// ([Direct]), another SOCKS proxy ([SOCKS]) and an HTTP proxy ([HTTP]).
+// ([Direct]), another SOCKS proxy ([SOCKS]) and an HTTP proxy ([HTTP]). Tor is in package
+// [hosier/egress/tor].
 //
 // A way out gets the whole request. A name in it is looked up where the way out ends,
 // so only Direct ever asks a DNS server. To write another one, embed [Unsupported] and

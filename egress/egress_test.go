@@ -283,18 +283,6 @@ func TestCredentialsStayApart(t *testing.T) {
 	}
 }
 
-// Tor may be given what others may not.
-func TestTorGetsOnions(t *testing.T) {
-	far := &sockstest.Egress{}
-	address := sockstest.Serve(t, &proxy.Server{}, far)
-	out := &egress.SOCKS{Tor: true, Dialer: socks.Dialer{Proxy: address}}
-	client := socks.Dialer{Proxy: sockstest.Serve(t, &proxy.Server{}, out)}
-	dialErr(&client, "any.onion:80")
-	if all := far.Requests(); len(all) != 1 || all[0].Addr.Name != "any.onion" {
-		t.Errorf("Tor was asked %v", all)
-	}
-}
-
 // The address judged is the one dialled, whatever name led to it; lookups are judged too.
 func TestDirectAllow(t *testing.T) {
 	w := sockstest.NewWorld(t)

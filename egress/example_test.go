@@ -6,20 +6,21 @@ import (
 	"net"
 
 	"hosier/egress"
+	"hosier/egress/tor"
 	"hosier/proxy"
 	"hosier/socks"
 )
 
 // Onion names go to Tor, the company's names to its proxy, and nothing else anywhere.
 func Example() {
-	tor := &egress.SOCKS{Tor: true, Dialer: socks.Dialer{Proxy: "127.0.0.1:9050"}}
+	onions := &tor.Pool{Members: []tor.Member{{SOCKS: "127.0.0.1:9050"}}}
 	office := &egress.HTTP{Proxy: "proxy.corp.example:3128"}
 
 	srv := &proxy.Server{
 		Route: func(_ context.Context, r *socks.Request) (proxy.Egress, error) {
 			switch {
 			case r.Addr.IsOnion():
-				return tor, nil
+				return onions, nil
 			case r.Addr.Name == "wiki.corp.example":
 				return office, nil
 			}

@@ -11,19 +11,16 @@ import (
 	"hosier/socks"
 )
 
-// SOCKS is the way out through another SOCKS proxy. Names travel there as they are.
-// What the client said about itself stays here: the proxy gets the Auth of the Dialer.
+// SOCKS is the way out through another SOCKS proxy. Names travel there as they are. For
+// Tor there is package egress/tor: this one refuses .onion names. What the client said about itself stays here: the proxy gets the Auth of the Dialer.
 // A SOCKS may be used by many goroutines at once, and must not change meanwhile.
 type SOCKS struct {
 	Dialer socks.Dialer
-
-	// Tor says that the proxy leads into Tor, and so may be given .onion names.
-	Tor bool
 }
 
 // Dial connects to the target through the proxy. The bound address is what the proxy told.
 func (s *SOCKS) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
-	if err := s.refuse(r); err != nil {
+	if err := refuseOnion(r.Addr); err != nil {
 		return nil, socks.Addr{}, err
 	}
 	return s.Dialer.Do(ctx, r)
@@ -32,7 +29,7 @@ func (s *SOCKS) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Add
 // Resolve passes RESOLVE on. The error matches errors.ErrUnsupported if the proxy does
 // not know it.
 func (s *SOCKS) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error) {
-	if err := s.refuse(r); err != nil {
+	if err := refuseOnion(r.Addr); err != nil {
 		return netip.Addr{}, err
 	}
 	if r.Addr.IP.IsValid() {
@@ -48,19 +45,7 @@ func (s *SOCKS) ResolvePTR(ctx context.Context, r *socks.Request) (string, error
 	return name, hungUp(r, err)
 }
 
-func (s *SOCKS) String() string {
-	if s.Tor {
-		return "tor " + s.Dialer.Proxy
-	}
-	return "socks " + s.Dialer.Proxy
-}
-
-func (s *SOCKS) refuse(r *socks.Request) error {
-	if s.Tor {
-		return nil
-	}
-	return refuseOnion(r.Addr)
-}
+func (s *SOCKS) String() string { return "socks " + s.Dialer.Proxy }
 
 // hungUp takes a proxy that hangs up without a reply for one that does not know the
 // command: Dante and others answer what they do not know in this way.

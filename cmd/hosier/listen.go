@@ -15,23 +15,34 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	// A SOCKS client gains nothing by MPTCP, and its sockets cost more.
 	lc.SetMultipathTCP(false)
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+	if isUnix(address) {
+		path := strings.TrimPrefix(address, "unix:")
 		if err := removeStale(path); err != nil {
 			return nil, fmt.Errorf("--listen %s: %w", address, err)
 		}
 		l, err := listenPrivately(func() (net.Listener, error) { return lc.Listen(ctx, "unix", path) })
 		return l, listenError(address, err)
 	}
-	if _, _, err := net.SplitHostPort(address); err != nil {
+	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
 		return nil, usageError{fmt.Errorf("--listen %s: write host:port, such as 127.0.0.1:1080, or unix:/path", address)}
 	}
 	l, err := lc.Listen(ctx, "tcp", address)
 	return l, listenError(address, err)
 }
 
+// isUnix reports whether address is unix:/path. Without a path the system would make up
+// a name that everybody on this host may connect to.
+func isUnix(address string) bool {
+	path, ok := strings.CutPrefix(address, "unix:")
+	return ok && path != ""
+}
+
 func listenError(address string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if bad := (*net.AddrError)(nil); errors.As(err, &bad) {
+		return usageError{fmt.Errorf("--listen %s: %w", address, bad)}
 	}
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		err = op.Err
@@ -56,6 +67,9 @@ func removeStale(path string) error {
 	if err == nil {
 		c.Close()
 		return errors.New("another program listens there")
+	}
+	if !isRefusal(err) {
+		return err
 	}
 	return os.Remove(path)
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"syscall"
 )
@@ -13,6 +14,10 @@ func listenPrivately(listen func() (net.Listener, error)) (net.Listener, error) 
 	defer syscall.Umask(syscall.Umask(0o177))
 	return listen()
 }
+
+// isRefusal reports whether err says that nobody listens. A program that is too busy to
+// accept, or that belongs to somebody else, gives other errors.
+func isRefusal(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 
 // descriptors returns how many files this process may have open; 0 if that is unknown.
 func descriptors() int {

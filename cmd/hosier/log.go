@@ -20,7 +20,7 @@ func logSession(log *slog.Logger, ses *proxy.Session) {
 		attrs = append(attrs,
 			"dialect", r.Version,
 			"command", r.Command,
-			"target", r.Addr,
+			"target", r.Target(),
 			"status", ses.Status,
 			"up", ses.Up,
 			"down", ses.Down,

@@ -49,7 +49,7 @@ has names looked up where the way out ends: on this host, by another proxy, or i
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(serveCommand(), resolveCommand(), versionCommand())
+	root.AddCommand(serveCommand(), resolveCommand(), statusCommand(), versionCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK

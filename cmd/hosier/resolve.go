@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"time"
@@ -45,12 +46,29 @@ address of a name, or with -x for the name of an address. Nothing is looked up h
 	f.BoolVarP(&o.v5, "socks5", "5", false, "speak SOCKS5 (the default)")
 	f.BoolVarP(&o.reverse, "reverse", "x", false, "look up the name of an address")
 	f.DurationVar(&o.timeout, "timeout", 150*time.Second, "how long to wait for the answer")
-	cmd.MarkFlagsMutuallyExclusive("socks4a", "socks5")
-	cmd.MarkFlagsMutuallyExclusive("socks4a", "reverse")
 	return cmd
 }
 
+// check judges the options.
+func (o resolveOptions) check() error {
+	switch {
+	case o.v4 && o.v5:
+		return errors.New("-4 and -5: choose one")
+	case o.v4 && o.reverse:
+		return errors.New("-4 and -x: SOCKS4A cannot look up the name of an address; leave out -4")
+	case o.timeout < 0:
+		return fmt.Errorf("--timeout %v: a time cannot be negative", o.timeout)
+	}
+	if _, port, err := net.SplitHostPort(o.proxy); (err != nil || port == "") && !isUnix(o.proxy) {
+		return fmt.Errorf("--proxy %s: write host:port, such as 127.0.0.1:1080, or unix:/path", o.proxy)
+	}
+	return nil
+}
+
 func resolve(ctx context.Context, o resolveOptions, target string) (answer string, err error) {
+	if err := o.check(); err != nil {
+		return "", usageError{err}
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	d := socks.Dialer{Proxy: o.proxy, Version: socks.V5}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hosier/egress"
+	"hosier/egress/tor"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -30,6 +31,8 @@ type serveOptions struct {
 	connect   time.Duration
 	idle      time.Duration
 	verbose   bool
+	stateDir  string
+	tor       torOptions
 }
 
 func serveCommand() *cobra.Command {
@@ -42,7 +45,9 @@ Tor's RESOLVE and RESOLVE_PTR, and HTTP CONNECT. Names travel to the way out (--
 they are, and nothing goes any other way.`,
 		Example: `  hosier serve
   hosier serve --via socks5://user:password@proxy.example:1080
-  hosier serve --via tor://127.0.0.1:9050 --listen unix:/run/hosier.sock
+  hosier serve --via tor
+  hosier serve --via tor+spawn://?daemons=2 --isolate destination
+  hosier serve --via tor://127.0.0.1:9050?control=127.0.0.1:9051 --listen unix:/run/hosier.sock
   hosier serve --listen 192.168.1.1:1080 --allow-client 192.168.1.0/24`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,7 +56,7 @@ they are, and nothing goes any other way.`,
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&o.listen, "listen", []string{"127.0.0.1:1080"}, "where clients come in: `ADDR` is host:port or unix:/path; may repeat")
-	f.StringVar(&o.via, "via", "direct", "the way out: direct, socks5://[USER:PASSWORD@]HOST:PORT, socks4a://…, http://…, tor://HOST:PORT")
+	f.StringVar(&o.via, "via", "direct", "the way out: direct, socks5://[USER:PASSWORD@]HOST:PORT, socks4a://…, http://…, tor (one that runs here), tor://HOST:PORT[,HOST:PORT…][?control=ADDR…], tor+spawn://[?daemons=N] (hosier starts it)")
 	f.StringVar(&o.dns, "dns", "", "the DNS server that --via direct asks: `IP:PORT` (default the system's)")
 	f.StringArrayVar(&o.clients, "allow-client", nil, "clients that may use a listener beyond loopback: `PREFIX` such as 192.168.1.0/24; may repeat")
 	f.BoolVar(&o.extended, "extended-errors", false, "pass Tor's error codes F0 to F7 on to SOCKS5 clients (default with tor://)")
@@ -60,13 +65,23 @@ they are, and nothing goes any other way.`,
 	f.DurationVar(&o.handshake, "handshake-timeout", 10*time.Second, "how long a client may take for its request")
 	f.DurationVar(&o.connect, "connect-timeout", 150*time.Second, "how long the way out may take to connect")
 	f.DurationVar(&o.idle, "idle-timeout", 0, "end a connection in which nothing moves for so long (default never)")
+	f.StringSliceVar(&o.tor.isolate, "isolate", nil, "let requests share a Tor circuit only if this is equal, too: `WORDS` of destination, port, protocol, beside listener, client and credentials")
+	f.StringSliceVar(&o.tor.noIsolate, "no-isolate", nil, "let requests share a Tor circuit though this differs: `WORDS` of listener, client, credentials")
+	f.StringVar(&o.tor.torrc, "torrc", "", "further configuration of the tor that --via tor+spawn:// starts: `FILE`")
+	f.StringVar(&o.stateDir, "state-dir", "", stateDirUsage)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log a line a connection, with its target")
 	return cmd
 }
 
 // serve runs until ctx ends, and then for the drain.
 func serve(ctx context.Context, o serveOptions, stderr io.Writer) error {
-	srv, err := build(o, slog.New(slog.NewTextHandler(stderr, nil)))
+	stderr, show := newBootstraps(stderr)
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	out, err := openVia(ctx, o, log)
+	if err != nil {
+		return err
+	}
+	srv, err := build(o, out, log)
 	if err != nil {
 		return usageError{err}
 	}
@@ -74,6 +89,12 @@ func serve(ctx context.Context, o serveOptions, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	stop, err := startTor(ctx, out, o, show(log), log)
+	if err != nil {
+		closeAll(listeners)
+		return err
+	}
+	defer stop()
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
 		fmt.Fprintf(stderr, "listening on %s\n", proxy.ListenerName(l.Addr()))
@@ -94,8 +115,23 @@ func serve(ctx context.Context, o serveOptions, stderr io.Writer) error {
 	return srv.Close()
 }
 
+// openVia makes the way out.
+func openVia(ctx context.Context, o serveOptions, log *slog.Logger) (proxy.Egress, error) {
+	if isTor(o.via) && o.dns == "" {
+		return openTor(ctx, o, log)
+	}
+	err := o.tor.onlyTor(o.via)
+	if err == nil {
+		var out proxy.Egress
+		if out, err = parseVia(o.via, o.dns, publicForOthers); err == nil {
+			return out, nil
+		}
+	}
+	return nil, usageError{err}
+}
+
 // build makes the server of the options. It opens nothing.
-func build(o serveOptions, log *slog.Logger) (*proxy.Server, error) {
+func build(o serveOptions, out proxy.Egress, log *slog.Logger) (*proxy.Server, error) {
 	for name, d := range map[string]time.Duration{
 		"drain": o.drain, "handshake-timeout": o.handshake, "connect-timeout": o.connect, "idle-timeout": o.idle,
 	} {
@@ -110,11 +146,7 @@ func build(o serveOptions, log *slog.Logger) (*proxy.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := parseVia(o.via, o.dns, publicForOthers)
-	if err != nil {
-		return nil, err
-	}
-	tor, _ := out.(*egress.SOCKS)
+	_, isTor := out.(*tor.Pool)
 	srv := &proxy.Server{
 		Route: func(_ context.Context, r *socks.Request) (proxy.Egress, error) {
 			if !clients.admit(r) {
@@ -122,7 +154,7 @@ func build(o serveOptions, log *slog.Logger) (*proxy.Server, error) {
 			}
 			return out, nil
 		},
-		ExtendedErrors:   o.extended || tor != nil && tor.Tor,
+		ExtendedErrors:   o.extended || isTor,
 		HandshakeTimeout: o.handshake,
 		ConnectTimeout:   o.connect,
 		IdleTimeout:      o.idle,
@@ -194,9 +226,7 @@ func publicForOthers(r *socks.Request, ip netip.Addr) error {
 func openAll(ctx context.Context, o serveOptions) (all []net.Listener, err error) {
 	defer func() {
 		if err != nil {
-			for _, l := range all {
-				l.Close()
-			}
+			closeAll(all)
 		}
 	}()
 	for _, address := range o.listen {
@@ -205,6 +235,9 @@ func openAll(ctx context.Context, o serveOptions) (all []net.Listener, err error
 			return all, err
 		}
 		all = append(all, l)
+		if leadsBack(o.via, l.Addr()) {
+			return all, usageError{fmt.Errorf("--via %s leads back to --listen %s: every connection would go in a circle", redacted(o.via), proxy.ListenerName(l.Addr()))}
+		}
 		if !isLocal(l.Addr()) && len(o.clients) == 0 {
 			return all, usageError{fmt.Errorf("--listen %s: other hosts could reach it, and anyone there could use it: "+
 				"name the clients that may with --allow-client PREFIX, or listen on 127.0.0.1", address)}
@@ -214,4 +247,10 @@ func openAll(ctx context.Context, o serveOptions) (all []net.Listener, err error
 		return nil, usageError{errors.New("--listen: there is no address to listen on")}
 	}
 	return all, nil
+}
+
+func closeAll(all []net.Listener) {
+	for _, l := range all {
+		l.Close()
+	}
 }

@@ -3,10 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 
 	"hosier/egress"
+	"hosier/egress/tor"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -24,42 +29,57 @@ func parseVia(via, dns string, allow func(*socks.Request, netip.Addr) error) (pr
 	if dns != "" {
 		return nil, fmt.Errorf("--dns %s: names go to %s and are looked up there, so only --via direct has a DNS server", dns, redacted(via))
 	}
-	u, err := url.Parse(via)
+	u, err := parseURL(via)
 	if err != nil {
-		// The error would repeat the URL, and with it a password.
-		return nil, errors.New("--via: this is not a URL; write direct, or such as socks5://user:password@host:1080")
+		return nil, fmt.Errorf("--via: %w", err)
 	}
-	address, err := viaAddress(u)
-	if err != nil {
-		return nil, fmt.Errorf("--via %s: %w", u.Redacted(), err)
-	}
+	var out proxy.Egress
 	auth := viaAuth(u)
 	switch u.Scheme {
 	case "socks5", "socks5h":
-		return &egress.SOCKS{Dialer: socks.Dialer{Proxy: address, Version: socks.V5, Auth: auth}}, nil
+		out = &egress.SOCKS{Dialer: socks.Dialer{Proxy: u.Host, Version: socks.V5, Auth: auth}}
 	case "socks4a":
 		auth.Method = socks.NoAuth
-		return &egress.SOCKS{Dialer: socks.Dialer{Proxy: address, Version: socks.V4, Auth: auth}}, nil
+		out = &egress.SOCKS{Dialer: socks.Dialer{Proxy: u.Host, Version: socks.V4, Auth: auth}}
 	case "http":
-		return &egress.HTTP{Proxy: address, Auth: auth}, nil
-	case "tor":
-		return &egress.SOCKS{Tor: true, Dialer: socks.Dialer{Proxy: address, Version: socks.V5, Auth: auth}}, nil
+		out = &egress.HTTP{Proxy: u.Host, Auth: auth}
 	case "socks4":
 		return nil, fmt.Errorf("--via %s: SOCKS4 cannot carry names, so they would have to be looked up here; write socks4a://", u.Redacted())
+	default:
+		return nil, fmt.Errorf("--via %s: write direct, socks5://, socks4a://, http:// or tor://, and then host:port", u.Redacted())
 	}
-	return nil, fmt.Errorf("--via %s: write direct, socks5://, socks4a://, http:// or tor://, and then host:port", u.Redacted())
+	if err := checkAddress(u); err != nil {
+		return nil, fmt.Errorf("--via %s: %w", u.Redacted(), err)
+	}
+	return out, nil
 }
 
-func viaAddress(u *url.URL) (string, error) {
-	switch {
-	case u.Host == "" || u.Hostname() == "":
-		return "", errors.New("there is no host in it")
-	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
-		return "", errors.New("nothing may follow the port")
-	case u.Port() == "":
-		return "", errors.New("there is no port in it")
+// parseURL refuses a URL in which a password may stand where none belongs, such as one
+// with a '/' in it. Redacted does not find it there, and the errors of url.Parse would
+// repeat it.
+func parseURL(via string) (*url.URL, error) {
+	u, err := url.Parse(via)
+	if err != nil || strings.Contains(u.Opaque+u.Path+u.RawQuery+u.Fragment, "@") {
+		return nil, errors.New("this is not a URL; write direct, socks5://, socks4a://, http:// or tor://, and then " +
+			"host:port or user:password@host:port, where %40 is an @ in a password, %2F a / and %25 a %")
 	}
-	return u.Host, nil
+	return u, nil
+}
+
+// checkAddress tells whether the URL is one of a host and a port.
+func checkAddress(u *url.URL) error {
+	switch {
+	case u.Hostname() == "":
+		return errors.New("there is no host in it")
+	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
+		return errors.New("nothing may follow the port")
+	case u.Port() == "":
+		return errors.New("there is no port in it")
+	}
+	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
+		return errors.New("the port is not a number from 1 to 65535")
+	}
+	return nil
 }
 
 func viaAuth(u *url.URL) socks.Auth {
@@ -70,10 +90,35 @@ func viaAuth(u *url.URL) socks.Auth {
 	return socks.Auth{Method: socks.UserPass, User: u.User.Username(), Password: password}
 }
 
+// leadsBack reports whether a proxy that via names is the listener a itself.
+func leadsBack(via string, a net.Addr) bool {
+	if isTor(via) {
+		spec, err := parseTor(via)
+		return err == nil && slices.ContainsFunc(spec.members, func(m tor.Member) bool { return isAt(m.SOCKS, a) })
+	}
+	u, err := url.Parse(via)
+	return err == nil && isAt(u.Host, a)
+}
+
+// isAt reports whether host:port is the address a.
+func isAt(hostport string, a net.Addr) bool {
+	here, ok := a.(*net.TCPAddr)
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil || !ok || port != strconv.Itoa(here.Port) {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	if host == "localhost" {
+		ip, err = netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
+	}
+	return err == nil && (here.AddrPort().Addr().Unmap() == ip || here.IP.IsUnspecified() && ip.IsLoopback())
+}
+
 // redacted is for messages: via without its password, however malformed it is.
 func redacted(via string) string {
-	if u, err := url.Parse(via); err == nil {
-		return u.Redacted()
+	u, err := parseURL(via)
+	if err != nil {
+		return "the proxy"
 	}
-	return "the proxy"
+	return u.Redacted()
 }

@@ -1,0 +1,201 @@
+package tor
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func parse(s string) (reply, error) {
+	return readReply(textproto.NewReader(bufio.NewReader(iotest.OneByteReader(strings.NewReader(s)))))
+}
+
+func TestReadReply(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want reply
+	}{
+		{"250 OK\r\n", reply{250, []string{"OK"}}},
+		{"250-a=1\r\n250-b=\"2 3\"\r\n250 OK\r\n", reply{250, []string{"a=1", `b="2 3"`, "OK"}}},
+		{"250+k=\r\nline 1\r\n..dot\r\n.\r\n250 OK\r\n", reply{250, []string{"k=\nline 1\n.dot", "OK"}}},
+		{"250+k=\r\n.\r\n250 OK\r\n", reply{250, []string{"k=\n", "OK"}}},
+		{"650 STATUS_CLIENT NOTICE X\r\n", reply{650, []string{"STATUS_CLIENT NOTICE X"}}},
+		{"552 Unrecognized\n", reply{552, []string{"Unrecognized"}}},
+		{"250 \r\n", reply{250, []string{""}}},
+	} {
+		if got, err := parse(c.text); err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%q: %+v, %v, want %+v", c.text, got, err, c.want)
+		}
+		for i := range len(c.text) - 2 {
+			if got, err := parse(c.text[:i]); err == nil {
+				t.Errorf("%q, cut after %d bytes: %+v", c.text, i, got)
+			}
+		}
+	}
+	for _, text := range []string{"", "\r\n", "250\r\n", "x50 OK\r\n", "-50 OK\r\n", "250=OK\r\n", "250-a\r\n251 OK\r\n", "250-a\r\n650 X\r\n"} {
+		if got, err := parse(text); err == nil {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}
+
+func TestKeywords(t *testing.T) {
+	for text, want := range map[string]map[string]string{
+		``:                                 {},
+		`A=1 B=two`:                        {"A": "1", "B": "two"},
+		`A="x y" B="q\"\\z" C=`:            {"A": "x y", "B": `q"\z`, "C": ""},
+		`NOTICE BOOTSTRAP PROGRESS=5`:      {"PROGRESS": "5"},
+		`A="open`:                          {"A": "open"},
+		`A="x\`:                            {"A": `x\`},
+		`METHODS=COOKIE,SAFECOOKIE F="/a"`: {"METHODS": "COOKIE,SAFECOOKIE", "F": "/a"},
+		`  A=1   B=2  `:                    {"A": "1", "B": "2"},
+	} {
+		if got := keywords(text); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	for _, s := range []string{"", `a"b\c`, "plain", `\"`} {
+		if got := keywords("K=" + quote(s))["K"]; got != s {
+			t.Errorf("quoted and read again, %q is %q", s, got)
+		}
+	}
+	if got := quote("a\r\nQUIT"); strings.ContainsAny(got, "\r\n") {
+		t.Errorf("a line break gets into a command: %q", got)
+	}
+}
+
+// FuzzReply feeds whatever a control port might say.
+func FuzzReply(f *testing.F) {
+	seeds, err := filepath.Glob("testdata/replies/*")
+	if err != nil || len(seeds) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, name := range seeds {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		text := textproto.NewReader(bufio.NewReader(bytes.NewReader(b)))
+		total := 0
+		for {
+			r, err := readReply(text)
+			if err != nil {
+				break
+			}
+			if r.code < 0 || r.code > 999 || len(r.lines) == 0 {
+				t.Fatalf("reply %+v", r)
+			}
+			for _, line := range r.lines {
+				total += len(line)
+				keywords(line)
+				parseVersion(line)
+			}
+		}
+		if total > len(b) {
+			t.Fatalf("%d bytes came out of %d", total, len(b))
+		}
+		p := newPool("a:1")
+		for line := range strings.Lines(string(b)) {
+			p.event(p.all[0], line)
+		}
+		if s := p.status(p.all[0]); s.Bootstrap < -1 || s.Bootstrap > 100 {
+			t.Fatalf("bootstrap %d%%", s.Bootstrap)
+		}
+	})
+}
+
+// say is a control port that says the text, whatever it is told.
+func say(tb testing.TB, text string) string {
+	return listen(tb, func(c net.Conn) {
+		io.WriteString(c, text)
+		io.Copy(io.Discard, c)
+	})
+}
+
+func TestControlGoesWrong(t *testing.T) {
+	const info = "250-PROTOCOLINFO 1\r\n250-AUTH METHODS="
+	for name, c := range map[string]struct{ says, want string }{
+		"hangs up":              {"HTTP/1.0 400 no\r\n", "no code"},
+		"wants a password":      {info + "HASHEDPASSWORD\r\n250 OK\r\n", "wants a password"},
+		"wants something else":  {info + "MAGIC\r\n250 OK\r\n", "no way to log in"},
+		"has no cookie":         {info + "SAFECOOKIE COOKIEFILE=\"/no/such/file\"\r\n250 OK\r\n", "no such file"},
+		"names some other file": {info + "COOKIE COOKIEFILE=\"/etc/passwd\"\r\n250 OK\r\n", "not one of 32 bytes"},
+		"names a device":        {info + "COOKIE COOKIEFILE=\"/dev/zero\"\r\n250 OK\r\n", "not one of 32 bytes"},
+		"never ends a line":     {"250-" + strings.Repeat("x", maxReply), "hung up"},
+		"never ends a reply":    {strings.Repeat("250-x\r\n", maxLines+2), "too many lines"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := dialControl(t.Context(), say(t, c.says), "", func(string) {})
+			if err == nil {
+				conn.close()
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q in it", err, c.want)
+			}
+		})
+	}
+	if c, err := dialControl(t.Context(), say(t, info+"NULL\r\n250 OK\r\n250 OK\r\n"), "", func(string) {}); err != nil {
+		t.Errorf("no login: %v", err)
+	} else {
+		c.close()
+	}
+}
+
+// A command that is given up ends the connection: its reply must not be taken for that
+// to another one.
+func TestAskGivenUp(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	c := newControl(near, func(string) {})
+	go c.read()
+	go io.Copy(io.Discard, far)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("given up")
+	cancel(why)
+	if _, err := c.ask(ctx, "GETINFO version"); !errors.Is(err, why) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.ask(t.Context(), "GETINFO version"); err == nil {
+		t.Error("the connection goes on")
+	}
+	c.close()
+}
+
+func TestVersion(t *testing.T) {
+	for text, want := range map[string]version{
+		"0.4.9.11":                    {0, 4, 9, 11},
+		"0.4.9.1-alpha":               {0, 4, 9, 1},
+		"0.4.8.10 (git-abc)":          {0, 4, 8, 10},
+		"0.4.9.11.\nThis build of...": {0, 4, 9, 11},
+		"":                            {},
+		"0.4":                         {},
+		"0.4.9.99999999":              {},
+		"x":                           {},
+	} {
+		if got, ok := parseVersion(text); got != want || ok != (want != version{}) {
+			t.Errorf("%q: %v, %t", text, got, ok)
+		}
+	}
+	for least, ok := range map[version]bool{{0, 4, 9, 1}: true, {0, 4, 9, 11}: true, {0, 4, 9, 12}: false, {0, 5, 0, 0}: false, {0, 4, 8, 99}: true} {
+		if (version{0, 4, 9, 11}).atLeast(least[:]...) != ok {
+			t.Errorf("0.4.9.11 is at least %v: %t", least, !ok)
+		}
+	}
+	if got := fmt.Sprint(version{}); got != "" {
+		t.Errorf("no version is %q", got)
+	}
+}

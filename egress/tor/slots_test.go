@@ -1,0 +1,154 @@
+package tor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"hosier/internal/sockstest"
+	"hosier/socks"
+)
+
+// holding is a tor that answers when it is told to, and counts what waits.
+type holding struct {
+	mu        sync.Mutex
+	now, most int
+	release   chan error
+}
+
+func (h *holding) egress() *sockstest.Egress {
+	return &sockstest.Egress{DialFunc: func(ctx context.Context, _ *socks.Request) (net.Conn, socks.Addr, error) {
+		h.add(1)
+		defer h.add(-1)
+		select {
+		case err := <-h.release:
+			return nil, socks.Addr{}, err
+		case <-ctx.Done():
+			return nil, socks.Addr{}, ctx.Err()
+		}
+	}}
+}
+
+func (h *holding) add(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.now += n
+	h.most = max(h.most, h.now)
+}
+
+func (h *holding) waiting() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.now
+}
+
+// Keys beyond the cap wait for their turn, and all get it.
+func TestDialsAreCapped(t *testing.T) {
+	const limit, keys = 3, 12
+	h := &holding{release: make(chan error)}
+	socksPort, _ := fakeTor(t, h.egress())
+	p := &Pool{Members: []Member{{SOCKS: socksPort}}, MaxDials: limit}
+	errs := make(chan error, keys)
+	for i := range keys {
+		go func() {
+			_, _, err := p.Dial(t.Context(), connectRequest(fmt.Sprint(i)))
+			errs <- err
+		}()
+	}
+	await(t, "the first dials", func() bool { return h.waiting() == limit })
+	await(t, "the others to queue", func() bool { return p.queued() == keys-limit })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	proxy := (*socks.ProxyError)(nil)
+	if _, _, err := p.Dial(ctx, connectRequest("late")); !errors.As(err, &proxy) || !errors.Is(err, context.Canceled) {
+		t.Errorf("one that does not wait: %v", err)
+	}
+	for range keys {
+		h.release <- socks.ConnectionRefused
+		if err := <-errs; !errors.Is(err, socks.ConnectionRefused) {
+			t.Error(err)
+		}
+	}
+	if h.most != limit {
+		t.Errorf("%d dials at once, want %d", h.most, limit)
+	}
+	if n := p.queued(); n != 0 || p.all[0].slots.taken != 0 || len(p.all[0].slots.keys) != 0 {
+		t.Errorf("%d wait, %d slots are taken, %d keys are known, though nothing goes on", n, p.all[0].slots.taken, len(p.all[0].slots.keys))
+	}
+}
+
+func (p *Pool) queued() int {
+	s := &p.all[0].slots
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting)
+}
+
+// Dials of one key share a circuit, and so a slot.
+func TestDialsOfOneKey(t *testing.T) {
+	const dials = 10
+	h := &holding{release: make(chan error)}
+	socksPort, _ := fakeTor(t, h.egress())
+	p := &Pool{Members: []Member{{SOCKS: socksPort}}, MaxDials: 1}
+	errs := make(chan error, dials)
+	for range dials {
+		go func() {
+			_, _, err := p.Dial(t.Context(), connectRequest("one"))
+			errs <- err
+		}()
+	}
+	await(t, "all dials", func() bool { return h.waiting() == dials })
+	for range dials {
+		h.release <- socks.ConnectionRefused
+		<-errs
+	}
+}
+
+func TestSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slots{most: 1, keys: map[string]*slot{}}
+		take := func(key string) error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return s.acquire(ctx, key)
+		}
+		if take("a") != nil || take("b") == nil {
+			t.Fatal("not one of two")
+		}
+		s.release("a", true)
+		if take("b") != nil || take("a") != nil || take("c") == nil {
+			t.Fatal("a key with a circuit wants a slot, or one without gets it without")
+		}
+		s.release("a", false)
+		time.Sleep(circuitLife)
+		// The slot that b has held for so long is free again.
+		if take("a") != nil || take("c") == nil {
+			t.Fatal("a key whose circuit is old gets no slot, or two do")
+		}
+		s.release("a", true)
+		s.release("b", false)
+		s.cool()
+		if take("c") != nil || take("a") == nil {
+			t.Fatal("a circuit outlives its tor")
+		}
+		s.release("c", false)
+		for i := range 2 * manyKeys {
+			if i == manyKeys {
+				time.Sleep(circuitLife)
+			}
+			key := fmt.Sprint(i)
+			if take(key) != nil {
+				t.Fatal("no slot though none is taken")
+			}
+			s.release(key, true)
+		}
+		if len(s.keys) > manyKeys+1 {
+			t.Errorf("%d keys are remembered", len(s.keys))
+		}
+	})
+}

@@ -1,0 +1,220 @@
+// Package tor is the way out through Tor: one daemon or a pool of several, that run
+// already or that the pool runs itself.
+//
+// A [Pool] keeps streams apart by an isolation key: a keyed hash of who asks, which is
+// all that a tor is ever told about it. The key also chooses the tor, so that the same
+// client has the same one for as long as that can serve. With a control port the pool
+// knows whether a tor can build circuits; without one it judges by what becomes of the
+// requests. Names travel to Tor as they are, and nothing ever goes another way.
+package tor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"hosier/socks"
+)
+
+// Member is one tor of a [Pool].
+type Member struct {
+	// SOCKS is the address of its SOCKS port: host:port, or unix:/path. It is also the
+	// name by which keys are dealt out, so replicas that shall agree write it alike.
+	SOCKS string
+
+	// Control is the address of its control port, likewise; without one if empty.
+	Control string
+
+	// Password opens a control port that wants one. A cookie needs no setting: tor says
+	// in which file it is.
+	Password string
+
+	// Daemon is the tor that the pool runs itself; nil if it runs already. Such a member
+	// comes from [Spawn], with its addresses.
+	Daemon *Daemon
+}
+
+// String returns the address, or the name of a daemon that the pool runs.
+func (m Member) String() string {
+	if m.Daemon != nil {
+		return m.Daemon.Name
+	}
+	return m.SOCKS
+}
+
+// Pool is the way out through its members. Only Members is required. The fields must
+// not change once it is used, and a Pool must not be copied. It may be used by many
+// goroutines at once. Control ports and daemons are the affair of [Pool.Run]; a pool of
+// members that have neither works without it.
+type Pool struct {
+	Members   []Member
+	Isolation Isolation // what keeps requests apart
+	Key       Key       // of the isolation keys; a random one if zero
+
+	// MaxDials is how many isolation keys a member builds circuits for at once; 32 if 0,
+	// which is as many as a tor takes. Further ones wait, those that have a circuit do not.
+	MaxDials int
+
+	// Changed is told the state of a member when it changes. The calls come one after
+	// the other, and must not block. Nil is not told.
+	Changed func(Status)
+
+	// Log gets what becomes of members, and why requests are refused; nothing of clients
+	// and targets. Nil logs nothing.
+	Log *slog.Logger
+
+	once sync.Once
+	key  Key
+	all  []*member
+	log  *slog.Logger
+
+	mu      sync.Mutex // guards this and the health of all members
+	changed chan struct{}
+	warned  time.Time // when it was last logged that no tor is ready
+	stopped error     // why Run has ended; nil before
+
+	telling sync.Mutex // orders the calls of Changed
+}
+
+// init makes the parts that a zero Pool lacks.
+func (p *Pool) init() {
+	p.once.Do(func() {
+		p.key, p.log, p.changed = p.Key, p.Log, make(chan struct{})
+		if p.key == (Key{}) {
+			p.key = NewKey()
+		}
+		if p.log == nil {
+			p.log = slog.New(slog.DiscardHandler)
+		}
+		for _, m := range p.Members {
+			p.all = append(p.all, newMember(m, p.MaxDials))
+		}
+	})
+}
+
+// Dial connects to the target through the member that the request's isolation key leads
+// to. There is no bound address to tell. A tor that cannot be reached, or none that is
+// ready before ctx ends, is a *socks.ProxyError; another failure wraps the socks.Status
+// that tor answered, or the error of ctx.
+func (p *Pool) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
+	if err := r.Addr.CheckOnion(); err != nil {
+		return nil, socks.Addr{}, err // tor says so only on a port with ExtendedErrors
+	}
+	c, _, err := p.do(ctx, r)
+	return c, socks.Addr{}, err
+}
+
+// Resolve asks Tor for an address of the name. Its errors are those of Dial.
+func (p *Pool) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error) {
+	if r.Addr.IP.IsValid() {
+		return r.Addr.IP, nil
+	}
+	answer, err := p.lookup(ctx, r)
+	if err == nil && !answer.IP.IsValid() {
+		err = &socks.ProxyError{Proxy: p.String(), Err: errors.New("answer to RESOLVE is not an address")}
+	}
+	return answer.IP, err
+}
+
+// ResolvePTR asks Tor for the name of the address. Its errors are those of Dial.
+func (p *Pool) ResolvePTR(ctx context.Context, r *socks.Request) (string, error) {
+	answer, err := p.lookup(ctx, r)
+	if err == nil && answer.Name == "" {
+		err = &socks.ProxyError{Proxy: p.String(), Err: errors.New("answer to RESOLVE_PTR is not a name")}
+	}
+	return answer.Name, err
+}
+
+func (p *Pool) lookup(ctx context.Context, r *socks.Request) (socks.Addr, error) {
+	c, answer, err := p.do(ctx, r)
+	if err != nil {
+		return socks.Addr{}, err
+	}
+	return answer, c.Close()
+}
+
+func (p *Pool) String() string {
+	var names []string
+	for _, m := range p.Members {
+		names = append(names, m.String())
+	}
+	return "tor " + strings.Join(names, ",")
+}
+
+// do has a member serve the request. When a tor cannot even be connected to, it was told
+// nothing, and so the next one may be asked.
+func (p *Pool) do(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
+	p.init()
+	token := p.Isolation.token(p.key, r)
+	order := ranked(p.all, token)
+	tried := make(map[*member]bool, len(order))
+	var last error
+	for {
+		m, err := p.choose(ctx, order, tried)
+		if err != nil {
+			return nil, socks.Addr{}, err
+		}
+		if m == nil {
+			return nil, socks.Addr{}, last
+		}
+		if err := m.slots.acquire(ctx, token); err != nil {
+			p.abandon(m)
+			return nil, socks.Addr{}, m.full(err)
+		}
+		c, answer, met := m.do(ctx, r, p.auth(m, token))
+		m.slots.release(token, met.err == nil)
+		p.judge(m, r, met)
+		if met.connected || met.over {
+			return c, answer, met.err
+		}
+		tried[m], last = true, met.err
+	}
+}
+
+// auth is how the isolation key is said to a tor: as user name and password of format 0
+// of Tor's proposal 351 where the tor is known to have that.
+func (p *Pool) auth(m *member, token string) socks.Auth {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	user := "hosier"
+	if m.health.version.atLeast(0, 4, 9, 1) {
+		user = "<torS0X>0"
+	}
+	return socks.Auth{Method: socks.UserPass, User: user, Password: token}
+}
+
+// connectTimeout is how long a tor may take to accept a connection.
+const connectTimeout = 10 * time.Second
+
+// met is what a request met with.
+type met struct {
+	connected bool // to the SOCKS port
+	over      bool // the request's own time was over, or its client gone
+	took      time.Duration
+	err       error
+}
+
+// do sends the request to this tor.
+func (m *member) do(ctx context.Context, r *socks.Request, auth socks.Auth) (c net.Conn, answer socks.Addr, met met) {
+	start := time.Now()
+	d := socks.Dialer{Proxy: m.SOCKS, Auth: auth}
+	d.Forward = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, network, address)
+		met.connected = err == nil
+		return c, err
+	}
+	c, answer, met.err = d.Do(ctx, r)
+	met.took, met.over = time.Since(start), ctx.Err() != nil
+	return c, answer, met
+}
+
+// full is the error of a request that waited for its turn in vain.
+func (m *member) full(err error) error {
+	return &socks.ProxyError{Proxy: m.String(), Err: fmt.Errorf("too many circuits are being built: %w", err)}
+}
