@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"internal/tornet":    {},
 	"egress":             {"socks"},
 	"egress/tor":         {"socks", "egress"},
+	"probe":              {"socks"},
 	"proxy":              {"socks", "internal/relay"},
 	"internal/sockstest": {"socks", "proxy"},
 	"cmd/hosier":         {"*"},
@@ -31,7 +32,7 @@ var mayImport = map[string][]string{
 
 // stdOnly are the rooms of the library: nothing but the standard library and
 // golang.org/x comes in with them.
-var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "internal/relay"}
+var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "probe", "internal/relay"}
 
 // pure are the files of the codec. They must run without a world.
 var pure = map[string][]string{

@@ -50,6 +50,7 @@ has names looked up where the way out ends: on this host, by another proxy, or i
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(serveCommand(), resolveCommand(), statusCommand(), versionCommand())
+	root.AddCommand(probeCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK

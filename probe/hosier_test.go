@@ -1,0 +1,262 @@
+package probe_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hosier/egress"
+	"hosier/probe"
+	"hosier/proxy"
+	"hosier/socks"
+)
+
+// serveHosier runs a hosier that goes out directly, and returns its address.
+func serveHosier(t *testing.T, dns string, change func(*proxy.Server)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveHosierOn(t, l, dns, change)
+	return l.Addr().String()
+}
+
+func serveHosierOn(t *testing.T, l net.Listener, dns string, change func(*proxy.Server)) {
+	t.Helper()
+	srv := &proxy.Server{
+		Route: func(context.Context, *socks.Request) (proxy.Egress, error) {
+			return &egress.Direct{DNS: dns}, nil
+		},
+		HandshakeTimeout: 3 * time.Second,
+		Log:              slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(srv)
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	t.Cleanup(func() {
+		srv.Close()
+		if err := <-done; err != proxy.ErrServerClosed {
+			t.Errorf("serve: %v", err)
+		}
+	})
+}
+
+func serveDNS(t *testing.T) *probe.DNS {
+	t.Helper()
+	dns, err := probe.ListenDNS("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dns.Close() })
+	return dns
+}
+
+func run(t *testing.T, cfg probe.Config) *probe.Report {
+	t.Helper()
+	r, err := probe.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// wantAllHeld fails for every check that failed, and for every check that was not run
+// though hosier has what it needs.
+func wantAllHeld(t *testing.T, r *probe.Report, mayLack ...string) {
+	t.Helper()
+	for _, x := range r.Results {
+		switch {
+		case x.Outcome == probe.Failed:
+			t.Errorf("%s (%v): %s", x.Check.ID, x.Check.Severity, x.Reason)
+		case x.Outcome != probe.Passed && !slices.Contains(mayLack, x.Check.ID) && !slices.Contains(mayLack, x.Check.Group()):
+			t.Errorf("%s: %v: %s", x.Check.ID, x.Outcome, x.Reason)
+		}
+	}
+	if total := r.Total(); total.Passed == 0 {
+		t.Error("nothing was checked")
+	}
+}
+
+// loginChecks are what only a proxy that wants a login can be asked.
+var loginChecks = []string{
+	"auth/wrong-password", "auth/wrong-user", "auth/cut-password", "auth/closes-after-refusal",
+	"auth/no-request-after-refusal", "auth/no-way-around", "auth/no-way-around-socks4", "auth/no-way-around-http",
+	"http/407", "http/challenge", "http/wrong-login", "leak/refused-login",
+}
+
+// TestHosier: hosier passes every check that it has the means for, whatever its severity.
+func TestHosier(t *testing.T) {
+	t.Parallel()
+	dns := serveDNS(t)
+	r := run(t, probe.Config{Proxy: serveHosier(t, dns.Addr(), nil), DNS: dns, Patience: 20 * time.Second})
+	wantAllHeld(t, r, append(loginChecks, "bind", "udp")...)
+	if r.Duration > time.Minute {
+		t.Errorf("the run took %v", r.Duration)
+	}
+	for _, id := range []string{"bind/answered", "udp/answered"} {
+		if x := r.Find(id); x.Outcome != probe.Refused {
+			t.Errorf("%s: %v", id, x.Outcome)
+		}
+	}
+	if x := r.Find("leak/once-connect-socks5"); !strings.HasPrefix(x.Note, "asked for A") {
+		t.Errorf("leak/once-connect-socks5 notes %q", x.Note)
+	}
+}
+
+// TestHosierLogin: likewise with users.
+func TestHosierLogin(t *testing.T) {
+	t.Parallel()
+	dns := serveDNS(t)
+	login := &probe.Login{User: "alice", Password: "correct horse"}
+	addr := serveHosier(t, dns.Addr(), func(s *proxy.Server) {
+		s.Verify = func(a socks.Auth) error {
+			if a.Method == socks.UserPass && a.User == login.User && a.Password == login.Password {
+				return nil
+			}
+			return errors.New("who is there?")
+		}
+	})
+	r := run(t, probe.Config{Proxy: addr, DNS: dns, Login: login, Only: append(loginChecks, "greeting", "auth", "connect", "http", "split")})
+	// Without a login it serves nobody, so whatever needs that, or SOCKS4, is not there.
+	wantAllHeld(t, r, "greeting", "auth/any-bytes", "auth/empty-user", "auth/empty-password", "auth/both-empty",
+		"auth/twice", "auth/unasked", "split/halves-socks4", "split/bytes-socks4", "split/halves-socks4a", "split/bytes-socks4a")
+	for _, id := range loginChecks {
+		if x := r.Find(id); x.Outcome != probe.Passed {
+			t.Errorf("%s: %v: %s", id, x.Outcome, x.Reason)
+		}
+	}
+	for _, x := range r.Results {
+		var b strings.Builder
+		if err := x.WriteExchange(&b); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), hex("horse")) {
+			t.Errorf("%s shows the password", x.Check.ID)
+		}
+	}
+}
+
+func hex(s string) string { return fmt.Sprintf("% x", s) }
+
+// TestHosierUnix probes by a Unix socket.
+func TestHosierUnix(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "hosier.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveHosierOn(t, l, "", nil)
+	r := run(t, probe.Config{Proxy: "unix:" + path, Only: []string{"connect/ipv4", "socks4/data", "http/data", "early"}})
+	wantAllHeld(t, r, "early/socks4a", "early/refused-socks4a")
+}
+
+// TestRemote has the targets served by another probe.
+func TestRemote(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- probe.ServeTargets(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	dns := serveDNS(t)
+	r := run(t, probe.Config{
+		Proxy: serveHosier(t, dns.Addr(), nil), DNS: dns, Remote: l.Addr().String(),
+		Only: []string{"connect", "socks4", "http", "halfclose", "reply/refused-code", "reply/bound-true"},
+	})
+	wantAllHeld(t, r, append(loginChecks, "connect/ipv6", "connect/literal-ipv6", "connect/literal-brackets", "connect/mapped", "http/ipv6")...)
+}
+
+// TestCannotRun: where nothing can be said about the proxy, that is an error.
+func TestCannotRun(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := l.Addr().String()
+	l.Close()
+	guarded := serveHosier(t, "", func(s *proxy.Server) {
+		s.Verify = func(a socks.Auth) error {
+			if a.Method != socks.UserPass {
+				return errors.New("log in")
+			}
+			return nil
+		}
+	})
+	closed := serveHosier(t, "", func(s *proxy.Server) {
+		s.Route = func(context.Context, *socks.Request) (proxy.Egress, error) { return nil, socks.NotAllowed }
+	})
+	for _, tt := range []struct {
+		name, want string
+		cfg        probe.Config
+	}{
+		{"nobody listens", "refused", probe.Config{Proxy: gone}},
+		{"login", "--user", probe.Config{Proxy: guarded}},
+		{"targets forbidden", "--target", probe.Config{Proxy: closed}},
+		{"no targets there", "probe --serve", probe.Config{Proxy: closed, Remote: gone}},
+		{"unknown check", "no check", probe.Config{Proxy: closed, Only: []string{"greeting/none"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.cfg.Timeout = 2 * time.Second
+			if _, err := probe.Run(t.Context(), tt.cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+}
+
+// TestSkipped: what is not known is skipped with the reason, and never passed.
+func TestSkipped(t *testing.T) {
+	t.Parallel()
+	r := run(t, probe.Config{Proxy: serveHosier(t, "", nil), Only: []string{"leak", "connect/name", "auth/wrong-password"}})
+	for _, x := range r.Results {
+		if x.Outcome != probe.Skipped || !strings.Contains(x.Reason, "--") {
+			t.Errorf("%s: %v: %s", x.Check.ID, x.Outcome, x.Reason)
+		}
+	}
+}
+
+// TestForeignDNS: a DNS server that the proxy does not ask counts as none.
+func TestForeignDNS(t *testing.T) {
+	t.Parallel()
+	own, other := serveDNS(t), serveDNS(t)
+	r := run(t, probe.Config{
+		Proxy: serveHosier(t, other.Addr(), nil), DNS: own, Only: []string{"leak"},
+		Timeout: 500 * time.Millisecond,
+	})
+	for _, x := range r.Results {
+		if x.Outcome != probe.Skipped {
+			t.Errorf("%s: %v: %s", x.Check.ID, x.Outcome, x.Reason)
+		}
+	}
+}
+
+// TestInterrupted: a run that is interrupted says so, and claims nothing.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cfg := probe.Config{Proxy: serveHosier(t, "", nil), Only: []string{"greeting"}}
+	cfg.Progress = func(int, int, *probe.Result) { cancel() }
+	if _, err := probe.Run(ctx, cfg); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+}
