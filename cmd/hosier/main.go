@@ -15,10 +15,21 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// After the first signal the second one ends the program at once, as usual.
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(untilSignal(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// untilSignal returns a context that ends with the first signal to stop. By then the
+// second one ends the program at once, as usual.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	first := make(chan os.Signal, 1)
+	signal.Notify(first, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-first
+		signal.Stop(first)
+		cancel()
+	}()
+	return ctx
 }
 
 // The exit codes.
@@ -51,6 +62,7 @@ has names looked up where the way out ends: on this host, by another proxy, or i
 	root.SetErr(stderr)
 	root.AddCommand(serveCommand(), resolveCommand(), statusCommand(), versionCommand())
 	root.AddCommand(probeCommand())
+	root.AddCommand(benchCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package load
+
+func newSystemReactor() (reactor, error) { return newGoroutines(), nil }
