@@ -7,12 +7,14 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"hosier/socks"
 )
 
-// SOCKS is the way out through another SOCKS proxy. Names travel there as they are. For
-// Tor there is package egress/tor: this one refuses .onion names. What the client said about itself stays here: the proxy gets the Auth of the Dialer.
+// SOCKS is the way out through another SOCKS proxy. Names travel there as they are; .onion
+// names are refused, for those there is package egress/tor. What the client said about
+// itself stays here: the proxy gets the Auth of the Dialer.
 // A SOCKS may be used by many goroutines at once, and must not change meanwhile.
 type SOCKS struct {
 	Dialer socks.Dialer
@@ -50,7 +52,7 @@ func (s *SOCKS) String() string { return "socks " + s.Dialer.Proxy }
 // hungUp takes a proxy that hangs up without a reply for one that does not know the
 // command: Dante and others answer what they do not know in this way.
 func hungUp(r *socks.Request, err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
 		return fmt.Errorf("%v: %w: %v", r.Command, errors.ErrUnsupported, err)
 	}
 	return err

@@ -75,7 +75,9 @@ func TestDialerHTTPTransport(t *testing.T) {
 	}))
 	defer web.Close()
 	for _, d := range []Dialer{
-		{}, {Version: V4}, {Version: V5},
+		{},
+		{Version: V4},
+		{Version: V5},
 		{Auth: Auth{Method: UserPass, User: "foo", Password: "bar"}},
 	} {
 		asked := make(chan Addr, 1)

@@ -121,44 +121,39 @@ func (tr *transcript) talk(t *testing.T, c net.Conn) {
 	c.Close()
 }
 
-// TestDialerMethods asks by way of DialContext, Dial, Resolve and ResolvePTR.
+// ask asks as the transcript does, by way of the method that is meant for it.
+func (tr *transcript) ask(ctx context.Context, d *Dialer) (got, want any, c net.Conn, err error) {
+	ctx, cancel := patient(ctx)
+	defer cancel()
+	answer, _ := readAddr(tr.dialer)
+	switch a := tr.request.Addr; tr.request.Command {
+	case Connect:
+		c, err = d.DialContext(ctx, "tcp", a.String())
+	case Resolve:
+		want = answer.IP
+		got, err = d.Resolve(ctx, a.Host())
+	case ResolvePTR:
+		want = answer.Name
+		got, err = d.ResolvePTR(ctx, a.IP)
+	}
+	return got, want, c, err
+}
+
+// TestDialerMethods asks by way of DialContext, Resolve and ResolvePTR.
 func TestDialerMethods(t *testing.T) {
 	mirrored(t, func(t *testing.T, tr *transcript) {
-		ctx, cancel := patient(t.Context())
-		defer cancel()
-		p := &peer{after: tr.after, early: tr.early, stop: -1}
-		var ask func(*Dialer) (any, net.Conn, error)
-		want, _ := readAddr(tr.dialer)
-		var answer any
-		switch a := tr.request.Addr; tr.request.Command {
-		case Connect:
-			ask = func(d *Dialer) (any, net.Conn, error) {
-				c, err := d.DialContext(ctx, "tcp", a.String())
-				return nil, c, err
-			}
-		case Resolve:
-			answer = want.IP
-			ask = func(d *Dialer) (any, net.Conn, error) {
-				ip, err := d.Resolve(ctx, a.Host())
-				return ip, nil, err
-			}
-		case ResolvePTR:
-			answer = want.Name
-			ask = func(d *Dialer) (any, net.Conn, error) {
-				name, err := d.ResolvePTR(ctx, a.IP)
-				return name, nil, err
-			}
-		default:
+		if c := tr.request.Command; c == Bind || c == Associate {
 			return // there is only Do
 		}
+		p := &peer{after: tr.after, early: tr.early, stop: -1}
 		if strings.HasPrefix(tr.dialer, "error") {
 			p.early = nil
 		}
 		pipe, result := p.start(t, tr.turns)
-		got, c, err := ask(tr.client(pipe))
+		got, want, c, err := tr.ask(t.Context(), tr.client(pipe))
 		if !tr.checkErr(t, err) {
-			if got != answer {
-				t.Errorf("got %v, want %v", got, answer)
+			if got != want {
+				t.Errorf("got %v, want %v", got, want)
 			}
 			if c != nil {
 				tr.talk(t, c)

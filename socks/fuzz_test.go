@@ -110,54 +110,75 @@ func FuzzRoundTrip(f *testing.F) {
 		f.Fatal("no transcript has a request")
 	}
 	f.Fuzz(func(t *testing.T, command byte, raw []byte, name string, port uint16, user, password string, status byte) {
-		ip, ok := netip.AddrFromSlice(raw)
-		a := Addr{IP: ip, Port: port}
-		if !ok {
+		a := Addr{Port: port}
+		if ip, ok := netip.AddrFromSlice(raw); ok {
+			a.IP = ip
+		} else {
 			a.Name = name
 		}
-		_, bad := ParseHost(a.Host())
-		r := Request{Command: Command(command), Addr: a, Auth: Auth{User: user}}
-		for version, c := range map[Version]codec{V4: request4Codec, V5: request5Codec} {
-			if r.Version = version; version == V5 {
-				r.Auth = Auth{}
-			}
-			b, err := c.append(nil, r)
-			if err != nil {
-				continue
-			}
-			want := r
-			if version == V4 {
-				want.Addr.IP = ip.Unmap()
-			} else if !ok && bad == nil {
-				want.Addr, _ = ParseHost(name)
-				want.Addr.Port = port
-			}
-			if version == V4 && !ok && bad == nil {
-				want.Addr, _ = ParseHost(name)
-				want.Addr.Port = port
-			}
-			got, n, err := c.parse(b)
-			refused := bad != nil || !want.Command.known(version) || version == V4 && want.Addr.IP.IsValid() && want.Addr.IP.IsUnspecified()
-			if n != len(b) || (err != nil) != refused || err == nil && got != any(want) {
-				t.Errorf("%v: % x is %#v, %d, %v\nwant %#v", version, b, got, n, err, want)
-			}
-		}
-		auth := Auth{Method: UserPass, User: user, Password: password}
-		if b, err := AppendUserPass(nil, auth); err == nil {
-			if got, n, err := ParseUserPass(b); got != auth || n != len(b) || err != nil {
-				t.Errorf("% x is %q, %d, %v", b, fields([]Auth{got}), n, err)
-			}
-		} else if len(user) <= 255 && len(password) <= 255 {
-			t.Error(err)
-		}
-		if !ok && (name == "" || len(name) > 255) {
-			return // told as zeros
-		}
-		b := AppendReply5(nil, Status(status), a)
-		if s, bound, n, err := ParseReply5(b); s != Status(status) || bound != sayable(a) || n != len(b) || err != nil {
-			t.Errorf("% x is %v, %#v, %d, %v", b, s, bound, n, err)
-		}
+		requestTrip(t, request4Codec, Request{Version: V4, Command: Command(command), Addr: a, Auth: Auth{User: user}})
+		requestTrip(t, request5Codec, Request{Version: V5, Command: Command(command), Addr: a})
+		authTrip(t, Auth{Method: UserPass, User: user, Password: password})
+		replyTrip(t, Status(status), a)
 	})
+}
+
+func requestTrip(t *testing.T, c codec, r Request) {
+	t.Helper()
+	b, err := c.append(nil, r)
+	if err != nil {
+		return // what cannot be said has its tables
+	}
+	want, bad := r, error(nil)
+	if r.Version == V4 {
+		want.Addr.IP = r.Addr.IP.Unmap()
+	}
+	if !r.Addr.IP.IsValid() {
+		want.Addr, bad = ParseHost(r.Addr.Name) // a literal, maybe
+		want.Addr.Port = r.Addr.Port
+	}
+	zeros := want.Addr.IP.IsValid() && want.Addr.IP.IsUnspecified()
+	refused := bad != nil || !r.Command.known(r.Version) || r.Version == V4 && zeros
+	got, n, err := c.parse(b)
+	if n != len(b) || (err != nil) != refused || err == nil && got != any(want) {
+		t.Errorf("% x is %v, %d, %v, want %v", b, got, n, err, want)
+	}
+}
+
+func authTrip(t *testing.T, a Auth) {
+	t.Helper()
+	b, err := AppendUserPass(nil, a)
+	if fits := len(a.User) <= 255 && len(a.Password) <= 255; err != nil || !fits {
+		if fits || err == nil {
+			t.Errorf("%q: %v", fields([]Auth{a}), err)
+		}
+		return
+	}
+	if got, n, err := ParseUserPass(b); got != a || n != len(b) || err != nil {
+		t.Errorf("% x is %q, %d, %v", b, fields([]Auth{got}), n, err)
+	}
+}
+
+func replyTrip(t *testing.T, s Status, bound Addr) {
+	t.Helper()
+	if !bound.IP.IsValid() && (bound.Name == "" || len(bound.Name) > 255) {
+		bound.Name, bound.IP = "", netip.IPv4Unspecified() // told as zeros
+	}
+	b := AppendReply5(nil, s, bound)
+	if got, told, n, err := ParseReply5(b); got != s || told != sayable(bound) || n != len(b) || err != nil {
+		t.Errorf("% x is %v, %#v, %d, %v", b, got, told, n, err)
+	}
+	if !bound.IP.Unmap().Is4() {
+		bound = Addr{IP: netip.IPv4Unspecified()}
+	}
+	b = AppendReply4(nil, s, bound)
+	want := reply{GeneralFailure, Addr{}}
+	if s == Succeeded {
+		want = reply{Succeeded, sayable(bound)}
+	}
+	if got, n, err := reply4Codec.parse(b); got != any(want) || n != len(b) || err != nil {
+		t.Errorf("% x is %#v, %d, %v", b, got, n, err)
+	}
 }
 
 // FuzzAccept puts any bytes to Accept, divided in any way: the answer is the same.
