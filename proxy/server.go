@@ -101,7 +101,8 @@ func (t *tracked) close() {
 }
 
 func (s *Server) handshakeTimeout() time.Duration { return orElse(s.HandshakeTimeout, 10*time.Second) }
-func (s *Server) connectTimeout() time.Duration   { return orElse(s.ConnectTimeout, 150*time.Second) }
+
+func (s *Server) connectTimeout() time.Duration { return orElse(s.ConnectTimeout, 150*time.Second) }
 
 func orElse(d, def time.Duration) time.Duration {
 	if d == 0 {

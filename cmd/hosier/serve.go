@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -51,6 +53,7 @@ they are, and nothing goes any other way.`,
   hosier serve --listen 192.168.1.1:1080 --allow-client 192.168.1.0/24`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			spareProcessor()
 			return serve(cmd.Context(), o, cmd.ErrOrStderr())
 		},
 	}
@@ -71,6 +74,15 @@ they are, and nothing goes any other way.`,
 	f.StringVar(&o.stateDir, "state-dir", "", stateDirUsage)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log a line a connection, with its target")
 	return cmd
+}
+
+// spareProcessor lets Go run one thread more than there are processors. An event loop
+// of the relay that sleeps in the kernel holds one; without a spare, whatever wakes it
+// waits for Go's scheduler to notice.
+func spareProcessor() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	}
 }
 
 // serve runs until ctx ends, and then for the drain.

@@ -1,0 +1,31 @@
+.PHONY: test install-test-programs lint fmt fuzz bench benchmarks compatibility
+
+test: install-test-programs
+	go test -race ./...
+
+# What the tests run besides Go: from Debian, where this may install it. A test whose
+# program is missing is skipped, but fails where CI=true.
+install-test-programs:
+	@bash .ci/install-test-programs
+
+lint:
+	@bash .ci/lint
+
+fmt:
+	@bash .ci/gofumpt -w .
+
+# FUZZTIME=1m make fuzz
+fuzz:
+	@bash .ci/fuzz
+
+# hosier beside other servers: writes docs/performance.md and docs/growth.svg. It wants a
+# quiet machine for some minutes.
+bench:
+	go run ./bench
+
+benchmarks:
+	go test -run '^$$' -bench . ./...
+
+# docs/compatibility.md anew, from the programs themselves.
+compatibility: install-test-programs
+	go test -run '^TestCompatibility$$' -count=1 -timeout 10m ./probe -update-compatibility

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"hosier/egress/tor"
+)
+
+func TestParseTor(t *testing.T) {
+	for via, want := range map[string]torSpec{
+		"tor":                        {find: true},
+		"tor://127.0.0.1:9050":       {members: []tor.Member{{SOCKS: "127.0.0.1:9050"}}},
+		"tor://127.0.0.1:9050/":      {members: []tor.Member{{SOCKS: "127.0.0.1:9050"}}},
+		"tor://[::1]:9050,tor.lan:9": {members: []tor.Member{{SOCKS: "[::1]:9050"}, {SOCKS: "tor.lan:9"}}},
+		"tor://a:1?control=b:2":      {members: []tor.Member{{SOCKS: "a:1", Control: "b:2"}}},
+		"tor://:p%40w%2C@a:1,unix:/run/tor/socks?control=b:2,unix:/run/a%2Cb%25": {members: []tor.Member{
+			{SOCKS: "a:1", Control: "b:2", Password: "p@w,"},
+			{SOCKS: "unix:/run/tor/socks", Control: "unix:/run/a,b%", Password: "p@w,"},
+		}},
+		"tor+spawn:":              {daemons: 1},
+		"tor+spawn://":            {daemons: 1},
+		"tor+spawn://?daemons=12": {daemons: 12},
+	} {
+		if got, err := parseTor(via); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v, want %+v", via, got, err, want)
+		}
+	}
+	for via, want := range map[string]string{
+		"tor://":                              "write host:port",
+		"tor://a":                             "write host:port",
+		"tor://a:0":                           "write host:port",
+		"tor://a:1,":                          "write host:port",
+		"tor://a:1,a:1":                       "is there twice",
+		"tor://a:1/path":                      "write host:port",
+		"tor://a:1#fragment":                  "write host:port",
+		"tor://unix:socks":                    "write the whole path",
+		"tor://a:1?daemons=2":                 "write tor+spawn://?daemons=2",
+		"tor://a:1?other=2":                   "there is no other=, only control=",
+		"tor://a:1?control=":                  "write host:port",
+		"tor://a:1,b:1?control=c:1":           "2 SOCKS addresses and 1 control addresses",
+		"tor://a:1?control=c:1,d:1":           "1 SOCKS addresses and 2 control addresses",
+		"tor://:secret@a:1":                   "add ?control=HOST:PORT",
+		"tor://user:secret@a:1?control=b:1":   "stands only :PASSWORD",
+		"tor://:sec/secret@a:1?control=b:1":   "stands only :PASSWORD",
+		"tor://:sec?secret@a:1?control=b:1":   "stands only :PASSWORD",
+		"tor://:sec#secret@a:1?control=b:1":   "stands only :PASSWORD",
+		"tor://:secret%@a:1?control=b:1":      "stands only :PASSWORD",
+		"tor://:secret@a:1?contro=b:1":        "there is no contro=",
+		"tor://:secret@a?control=b:1":         "write host:port",
+		"tor+spawn:daemons=2":                 "write tor+spawn://",
+		"tor+spawn://host?daemons=2":          "write tor+spawn://",
+		"tor+spawn://?daemons=0":              "not a number from 1",
+		"tor+spawn://?daemons=x":              "not a number from 1",
+		"tor+spawn://?torrc=x":                "there is no torrc=",
+		"tor+spawn://u:secret@host?daemons=2": "write tor+spawn://",
+	} {
+		got, err := parseTor(via)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %+v, %v, want %q", via, got, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error shows the password: %v", err)
+		}
+	}
+}
+
+func TestIsolationWords(t *testing.T) {
+	for _, c := range []struct {
+		on, off string
+		want    tor.Isolation
+		err     string
+	}{
+		{"", "", tor.Isolation{}, ""},
+		{"destination,port,protocol", "", tor.Isolation{Destination: true, Port: true, Protocol: true}, ""},
+		{"", "listener,client,credentials", tor.Isolation{NoListener: true, NoClient: true, NoAuth: true}, ""},
+		{"listener,client,credentials", "destination,port,protocol", tor.Isolation{}, ""},
+		{"port", "port", tor.Isolation{}, "choose one"},
+		{"host", "", tor.Isolation{}, "--isolate host: the words are listener, client, credentials, destination, port, protocol"},
+		{"", "host", tor.Isolation{}, "--no-isolate host: the words are"},
+	} {
+		split := func(s string) []string {
+			return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
+		}
+		got, err := torOptions{isolate: split(c.on), noIsolate: split(c.off)}.isolation()
+		if c.err == "" && (err != nil || got != c.want) || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+			t.Errorf("--isolate %s --no-isolate %s: %+v, %v, want %+v, %q", c.on, c.off, got, err, c.want, c.err)
+		}
+	}
+}
+
+// A tor is known by its greeting; what else listens there is not one.
+func TestFindTor(t *testing.T) {
+	says := func(text string) string {
+		return listenTCP(t, func(c net.Conn) {
+			io.ReadFull(c, make([]byte, 3))
+			io.WriteString(c, text)
+		})
+	}
+	web, first, second := says("HTTP/1.0 400 no\r\n\r\n"), says("\x05\x00"), says("\x05\x00")
+	closed := says("")
+	if got, err := findTor(t.Context(), []string{closed, web, first, second}); err != nil || got != first {
+		t.Errorf("got %s, %v, want %s", got, err, first)
+	}
+	_, err := findTor(t.Context(), []string{closed, web})
+	for _, want := range []string{closed + " or " + web, "apt-get install tor", "--via tor+spawn://"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+}
+
+// On a terminal there is one bar, and what is logged goes above it.
+func TestBootstrapBar(t *testing.T) {
+	var terminal bytes.Buffer
+	b := &bootstraps{last: map[string]tor.Status{}, screen: &screen{w: &terminal}}
+	status := func(name string, state tor.State, percent int, phase string) {
+		b.changed(tor.Status{Name: name, State: state, Bootstrap: percent, Phase: phase})
+	}
+	status("tor0", tor.Starting, 50, "Loading \x1b[31mrelays")
+	status("tor1", tor.Starting, 10, "Connected to a relay")
+	io.WriteString(b.screen, "listening on 127.0.0.1:1080\n")
+	status("tor1", tor.Ready, 100, "Done")
+	status("tor0", tor.Ready, 100, "Done")
+	io.WriteString(b.screen, "after\n")
+	const zero, one = "tor0 [###############...............]  50% Loading [31mrelays", "tor1 [###...........................]  10% Connected to a relay (and 1 more)"
+	want := clearLine + zero + clearLine + one + clearLine + "listening on 127.0.0.1:1080\n" + one + clearLine + zero + clearLine + "after\n"
+	if got := terminal.String(); got != want {
+		t.Errorf("got\n%q, want\n%q", got, want)
+	}
+}
+
+// Elsewhere there is a line for each step.
+func TestBootstrapLog(t *testing.T) {
+	var out bytes.Buffer
+	stderr, show := newBootstraps(&out)
+	if stderr != io.Writer(&out) {
+		t.Error("what is no terminal is taken for one")
+	}
+	changed := show(slog.New(slog.NewTextHandler(stderr, nil)))
+	for _, percent := range []int{0, 10, 10, 50} {
+		changed(tor.Status{Name: "tor0", State: tor.Starting, Bootstrap: percent, Phase: "phase"})
+	}
+	changed(tor.Status{Name: "tor0", State: tor.Ready, Bootstrap: 100, Phase: "Done"})
+	if got := strings.Count(out.String(), "\n"); got != 2 || !strings.Contains(out.String(), `msg="tor bootstraps" tor=tor0 percent=50 phase=phase`) {
+		t.Errorf("%d lines:\n%s", got, out.String())
+	}
+}
+
+// Without a tor there is none to start or to find, and the message names the package.
+func TestNoTorInstalled(t *testing.T) {
+	hosier, err := exec.LookPath("hosier")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	got := runProgram(t, "", hosier, "serve", "--listen", "127.0.0.1:0", "--via", "tor+spawn://?daemons=2", "--state-dir", t.TempDir())
+	if got.code != exitFailed || !strings.Contains(got.stderr, "apt-get install tor") {
+		t.Errorf("exit code %d: %s", got.code, got.stderr)
+	}
+}
+
+// A state directory that nobody named is no reason not to serve; one that somebody did is.
+func TestNoStateDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("STATE_DIRECTORY", filepath.Join(file, "below")+":/ignored")
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	if k, err := loadKey("", false, log); err != nil || k != (tor.Key{}) || !strings.Contains(out.String(), "no state directory") {
+		t.Errorf("got %x, %v:\n%s", k, err, out.String())
+	}
+	if _, err := loadKey("", true, log); err == nil || !strings.Contains(err.Error(), "state directory (--state-dir): ") {
+		t.Errorf("where it is needed: %v", err)
+	}
+	if _, err := loadKey(filepath.Join(file, "named"), false, log); err == nil {
+		t.Error("a directory that was named and cannot be is no error")
+	}
+	t.Setenv("STATE_DIRECTORY", "")
+	t.Setenv("XDG_STATE_HOME", "/state")
+	t.Setenv("HOME", "/home/ann")
+	if dir, err := stateDirPath(""); err != nil || dir != filepath.FromSlash("/state/hosier") {
+		t.Errorf("got %s, %v", dir, err)
+	}
+	t.Setenv("XDG_STATE_HOME", "relative")
+	if dir, err := stateDirPath(""); err != nil || dir != filepath.FromSlash("/home/ann/.local/state/hosier") {
+		t.Errorf("got %s, %v", dir, err)
+	}
+}
