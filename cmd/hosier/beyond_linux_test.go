@@ -65,26 +65,10 @@ func TestBeyondLoopback(t *testing.T) {
 	var reached atomic.Int32
 	web := listenTCP(t, func(net.Conn) { reached.Add(1) })
 	_, port, _ := net.SplitHostPort(web)
-	targets := []string{
-		web, "0.0.0.0:" + port, "127.8.8.8:" + port, "[::ffff:127.0.0.1]:" + port,
-		"10.1.2.3:80", "172.16.1.1:80", "192.168.1.1:80", "100.64.1.1:80",
-		"169.254.169.254:80", "169.254.1.1:80", "192.0.0.192:80", "224.0.0.1:80", "255.255.255.255:80",
-	}
-	names := map[string]string{
-		"loop.hosier.test": "127.0.0.1", "mapped.hosier.test": "::ffff:127.0.0.1", "any.hosier.test": "0.0.0.0",
-		"private.hosier.test": "10.1.2.3", "two.hosier.test": "10.1.2.3 192.168.1.1", "metadata.hosier.test": "169.254.169.254",
-	}
-	if hasIPv6() {
-		targets = append(targets, "[::1]:"+port, "[::]:"+port, "[64:ff9b::7f00:1]:"+port, "[fd00::1]:80", "[fe80::1]:80", "[fd00:ec2::254]:80")
-		names["six.hosier.test"], names["local6.hosier.test"], names["both.hosier.test"] = "::1", "fd00::1", "127.0.0.1 ::1"
-	}
-	for name, addrs := range names {
-		s.dns.Set(name, strings.Fields(addrs)...)
-		targets = append(targets, name+":"+port)
-	}
+	targets := append(notPublic(s, port), ownAddresses(t, port)...)
 	h := s.start(t, "--listen", "0.0.0.0:0", "--listen", "127.0.0.1:0", "--allow-client", "127.0.0.1/32")
 	outside := client{reachable(h.addr(), "127.0.0.1"), "127.0.0.1"}
-	for _, target := range append(targets, ownAddresses(t, port)...) {
+	for _, target := range targets {
 		t.Run(target, func(t *testing.T) {
 			if got := outside.ask(t, socks.Connect, target); got != socks.NotAllowed {
 				t.Errorf("CONNECT: %v, want %v", got, socks.NotAllowed)
@@ -109,6 +93,29 @@ func TestBeyondLoopback(t *testing.T) {
 			t.Errorf("CONNECT %s by the listener on loopback: %v", target, got)
 		}
 	}
+}
+
+// notPublic returns targets that clients from elsewhere must not reach: addresses, and
+// names that lead to such, which the site's DNS server then knows.
+func notPublic(s *site, port string) []string {
+	targets := []string{
+		"127.0.0.1:" + port, "0.0.0.0:" + port, "127.8.8.8:" + port, "[::ffff:127.0.0.1]:" + port,
+		"10.1.2.3:80", "172.16.1.1:80", "192.168.1.1:80", "100.64.1.1:80",
+		"169.254.169.254:80", "169.254.1.1:80", "192.0.0.192:80", "224.0.0.1:80", "255.255.255.255:80",
+	}
+	names := map[string]string{
+		"loop.hosier.test": "127.0.0.1", "mapped.hosier.test": "::ffff:127.0.0.1", "any.hosier.test": "0.0.0.0",
+		"private.hosier.test": "10.1.2.3", "two.hosier.test": "10.1.2.3 192.168.1.1", "metadata.hosier.test": "169.254.169.254",
+	}
+	if hasIPv6() {
+		targets = append(targets, "[::1]:"+port, "[::]:"+port, "[64:ff9b::7f00:1]:"+port, "[fd00::1]:80", "[fe80::1]:80", "[fd00:ec2::254]:80")
+		names["six.hosier.test"], names["local6.hosier.test"], names["both.hosier.test"] = "::1", "fd00::1", "127.0.0.1 ::1"
+	}
+	for name, addrs := range names {
+		s.dns.Set(name, strings.Fields(addrs)...)
+		targets = append(targets, name+":"+port)
+	}
+	return targets
 }
 
 // ownAddresses returns those of this machine that other hosts know, with the port.

@@ -28,49 +28,54 @@ const (
 // copier is a relay run by two goroutines, one for each direction.
 type copier struct {
 	Relay
-	conns          [2]net.Conn // the destination of each direction
-	idle, halfIdle time.Duration
-
-	started time.Time
-	last    atomic.Int64   // when something moved last, in ns since started
-	writing [2]atomic.Bool // the destination has not taken yet what it was given
+	conns    [2]net.Conn // the destination of each direction
+	halfIdle time.Duration
+	writing  [2]atomic.Bool // the destination has not taken yet what it was given
 
 	mu    sync.Mutex
-	ended int         // directions
-	timer *time.Timer // of the idle limit; nil if there is none
-	limit time.Duration
+	ended int   // directions
 	err   error // the first cause
 	over  bool  // the connections are closed or about to be: errors mean nothing now
 
 	closing sync.Once
 }
 
-// newCopier makes a relay of p, ready to start.
-func newCopier(e *Engine, p *Pair) *copier {
+// startCopier sets two goroutines going. On a closed engine they end at once.
+func (e *Engine) startCopier(p *Pair) *Relay {
 	c := &copier{
 		Relay:    Relay{engine: e, done: p.Done},
 		conns:    [2]net.Conn{toServer: p.Server, toClient: p.Client},
-		idle:     p.Idle,
 		halfIdle: p.halfIdle(),
-		started:  time.Now(),
 	}
 	c.runner = c
-	return c
-}
-
-// start sets the two goroutines going. If c was cut before, they end at once.
-func (c *copier) start(early [2][]byte) {
+	e.addCopier(c)
 	for _, conn := range c.conns {
 		// If this fails, so do reads and writes, which report it.
 		_ = conn.SetDeadline(time.Time{})
 	}
-	if c.idle > 0 {
-		c.mu.Lock()
-		c.watch(c.idle)
-		c.mu.Unlock()
+	e.limits.watch(&c.Relay, p.Idle)
+	if e.isClosed() {
+		c.cut(ErrClosed)
 	}
-	go c.run(toServer, early[toServer])
-	go c.run(toClient, early[toClient])
+	go c.run(toServer, p.ToServer)
+	go c.run(toClient, p.ToClient)
+	return &c.Relay
+}
+
+// addCopier makes c known to Close.
+func (e *Engine) addCopier(c *copier) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.copiers == nil {
+		e.copiers = make(map[*copier]struct{})
+	}
+	e.copiers[c] = struct{}{}
+}
+
+func (e *Engine) removeCopier(c *copier) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.copiers, c)
 }
 
 // run is the life of one direction.
@@ -142,13 +147,13 @@ func (c *copier) write(d direction, b []byte) *failure {
 	if len(b) == 0 {
 		return nil
 	}
-	c.touch()
+	c.engine.limits.touch(&c.Relay)
 	c.writing[d].Store(true)
 	for len(b) > 0 {
 		n, err := c.conns[d].Write(b[:min(len(b), writeChunk)])
 		if n > 0 {
 			c.moved[d].Add(int64(n))
-			c.touch()
+			c.engine.limits.touch(&c.Relay)
 		}
 		if err != nil {
 			return writeFailure(d, err)
@@ -181,7 +186,7 @@ func (c *copier) passEnd(d direction) *failure {
 //
 // A source that failed is gone, so nothing can reach it either: all ends at once. A
 // destination that failed may have sent an answer before, which still lies in its
-// receive buffer: the way back goes on until that is at its end, under HalfIdle.
+// receive buffer: the way back goes on until that is at its end, or stands still.
 func (c *copier) end(fail *failure) {
 	if fail != nil && fail.read {
 		c.stop(fail, true)
@@ -193,7 +198,7 @@ func (c *copier) end(fail *failure) {
 	c.ended++
 	last := c.ended == 2
 	if !last && !c.over {
-		c.watch(c.halfIdle)
+		c.engine.limits.watch(&c.Relay, idleAfter(fail, c.halfIdle))
 	}
 	c.mu.Unlock()
 	if last {
@@ -205,12 +210,11 @@ func (c *copier) end(fail *failure) {
 func (c *copier) finish() {
 	c.mu.Lock()
 	c.over = true
-	if c.timer != nil {
-		c.timer.Stop()
-	}
 	err := c.err
 	c.mu.Unlock()
 	c.close(err != nil, true)
+	c.engine.limits.forget(&c.Relay)
+	c.engine.removeCopier(c)
 	c.report(err)
 }
 
@@ -263,35 +267,6 @@ func closeBelow(c net.Conn, reset bool) {
 		_ = tcp.SetLinger(0) // if it fails the peer sees an end without a reset
 	}
 	c.Close()
-}
-
-// watch sets the idle limit to l, counted from now. c.mu is held.
-func (c *copier) watch(l time.Duration) {
-	c.limit = l
-	c.touch()
-	if c.timer == nil {
-		c.timer = time.AfterFunc(l, c.check)
-	} else {
-		c.timer.Reset(l)
-	}
-}
-
-// touch notes that something moved.
-func (c *copier) touch() { c.last.Store(int64(time.Since(c.started))) }
-
-// check ends the relay if nothing moved within the limit, and otherwise looks again
-// when that could be the case.
-func (c *copier) check() {
-	c.mu.Lock()
-	quiet := time.Since(c.started) - time.Duration(c.last.Load())
-	idle := quiet >= c.limit
-	if !idle && !c.over {
-		c.timer.Reset(c.limit - quiet)
-	}
-	c.mu.Unlock()
-	if idle {
-		c.stop(ErrIdle, false)
-	}
 }
 
 // borrow lends a large buffer.

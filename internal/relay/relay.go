@@ -34,6 +34,11 @@ var (
 // would otherwise live for ever.
 const defaultHalfIdle = 5 * time.Minute
 
+// deadIdle takes the place of HalfIdle once writing to a side has failed. What that
+// side sent before may still be passed on; but if the other does not take it, being
+// stuck itself in what it sends, there is nothing to wait for.
+const deadIdle = time.Second
+
 // Conn is a stream whose two directions end separately, such as *net.TCPConn,
 // *net.UnixConn and *tls.Conn. A connection without CloseWrite may be relayed too;
 // see [Pair].
@@ -85,6 +90,15 @@ func (p *Pair) halfIdle() time.Duration {
 	}
 }
 
+// idleAfter returns the idle limit of a relay in which a direction ended with fail, or
+// in order if that is nil.
+func idleAfter(fail *failure, halfIdle time.Duration) time.Duration {
+	if fail != nil {
+		return min(halfIdle, deadIdle)
+	}
+	return halfIdle
+}
+
 // Result says how a relay ended.
 type Result struct {
 	// Up and Down count the bytes that the server and the client were given, early
@@ -98,72 +112,92 @@ type Result struct {
 	Err error
 }
 
-// Engine runs relays. Its zero value is ready for use. All methods may be called
-// by several goroutines at the same time. An Engine must not be copied.
+// Engine runs relays. Its zero value is ready for use. All methods may be called by
+// several goroutines at the same time. An Engine must not be copied, and its fields
+// must not be changed once Start has been called. Once it has run a relay it may hold
+// goroutines and descriptors until Close.
 type Engine struct {
-	mu     sync.Mutex
-	ended  sync.Cond // len(open) fell to 0
-	open   map[*Relay]struct{}
-	closed bool
+	// Loops is the number of event loops, where the system has them. If 0 or less it
+	// is one less than GOMAXPROCS at the first Start, but at least 1.
+	Loops int
 
-	large sync.Pool // of *[largeBuffer]byte
+	// PlainWait has event loops wait for events as goroutines do. Otherwise a busy
+	// loop hides its waiting from Go's scheduler, which makes small messages somewhat
+	// cheaper and keeps a processor of Go's from other goroutines for up to 10 ms. A
+	// loop does so only while GOMAXPROCS is above the number of loops, and not if
+	// GODEBUG has asyncpreemptoff=1.
+	PlainWait bool
+
+	portable bool // no event loops; for tests
+
+	mu      sync.Mutex
+	fewer   sync.Cond // running fell
+	running int       // relays whose Done has not returned
+	copiers map[*copier]struct{}
+	closed  bool
+
+	closing sync.Once
+	limits  wheel
+	loops   eventLoops
+	large   sync.Pool // of *[largeBuffer]byte
 }
 
 // Start joins the two connections and returns at once. On an engine that has been
-// closed it closes both and calls Done with ErrClosed.
+// closed it closes both, and Done is called with ErrClosed.
 func (e *Engine) Start(p Pair) *Relay {
-	c := newCopier(e, &p)
-	if !e.admit(&c.Relay) {
-		c.Relay.Close()
+	e.enter()
+	if r := e.startInLoop(&p); r != nil {
+		return r
 	}
-	c.start([2][]byte{toServer: p.ToServer, toClient: p.ToClient})
-	return &c.Relay
+	return e.startCopier(&p)
 }
 
-// Close ends every relay with ErrClosed. It returns when all Done functions of
-// relays started before have returned and everything the engine holds is released.
-// It always returns nil.
+// Close ends every relay with ErrClosed. It returns when the Done functions of all
+// relays started before have returned and what the engine holds is released. It
+// always returns nil.
 func (e *Engine) Close() error {
-	e.mu.Lock()
-	e.closed = true
-	e.ended.L = &e.mu
-	all := make([]*Relay, 0, len(e.open))
-	for r := range e.open {
-		all = append(all, r)
-	}
-	e.mu.Unlock()
+	e.closing.Do(func() {
+		e.mu.Lock()
+		e.closed = true
+		for c := range e.copiers {
+			go c.cut(ErrClosed) // closing a connection may take its time
+		}
+		e.mu.Unlock()
+		e.loops.cut(ErrClosed)
 
-	for _, r := range all {
-		r.Close()
-	}
-
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for len(e.open) > 0 {
-		e.ended.Wait()
-	}
+		e.mu.Lock()
+		e.fewer.L = &e.mu
+		for e.running > 0 {
+			e.fewer.Wait()
+		}
+		e.mu.Unlock()
+		e.loops.stop()
+	})
 	return nil
 }
 
-// admit adds r to the relays that Close waits for, and says whether r may run.
-func (e *Engine) admit(r *Relay) bool {
+// enter counts a relay that is about to start.
+func (e *Engine) enter() {
+	e.limits.begin()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.open == nil {
-		e.open = make(map[*Relay]struct{})
-	}
-	e.open[r] = struct{}{}
-	return !e.closed
+	e.running++
 }
 
-// dismiss removes r, whose Done has returned.
-func (e *Engine) dismiss(r *Relay) {
+// leave counts a relay whose Done has returned.
+func (e *Engine) leave() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.open, r)
-	if len(e.open) == 0 {
-		e.ended.Broadcast()
-	}
+	e.running--
+	e.fewer.Broadcast()
+}
+
+// isClosed reports whether Close was called. A relay that was made known to Close
+// before it is told no will be ended by Close.
+func (e *Engine) isClosed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed
 }
 
 // Relay is a handle on a relay that was started. Its methods may be called at any
@@ -172,12 +206,14 @@ type Relay struct {
 	engine *Engine
 	runner runner
 	moved  [2]atomic.Int64 // by direction
+	last   atomic.Int64    // when something moved last, in ns since engine.limits.begun
+	seat   seat
 	done   func(Result)
 }
 
 // runner is what an engine adds to a Relay.
 type runner interface {
-	// cut ends the relay with err, unless it is ending already. It does not wait.
+	// cut ends the relay with err, unless it is ending already. It may call Done.
 	cut(err error)
 }
 
@@ -190,7 +226,9 @@ func (r *Relay) Bytes() (up, down int64) {
 
 // Close ends the relay with ErrClosed. It does not wait: Done is called when both
 // connections are closed. Once the relay has ended it does nothing.
-func (r *Relay) Close() { r.runner.cut(ErrClosed) }
+func (r *Relay) Close() {
+	go r.runner.cut(ErrClosed) // the caller may hold what Done needs
+}
 
 // report tells of the end of r; both connections are closed.
 func (r *Relay) report(err error) {
@@ -198,7 +236,7 @@ func (r *Relay) report(err error) {
 		up, down := r.Bytes()
 		r.done(Result{Up: up, Down: down, Err: err})
 	}
-	r.engine.dismiss(r)
+	r.engine.leave()
 }
 
 // direction names one of the two ways through a relay by the side it leads to.
@@ -214,17 +252,17 @@ func (d direction) back() direction { return 1 - d }
 
 // failure is an operation on one of the two connections that failed.
 type failure struct {
-	side  string // server or client
-	read  bool   // otherwise the write failed
+	what  string
+	read  bool // it was a read
 	cause error
 }
 
 func readFailure(d direction, cause error) *failure {
-	return &failure{side: [...]string{"client", "server"}[d], read: true, cause: cause}
+	return &failure{what: [...]string{"read from client", "read from server"}[d], read: true, cause: cause}
 }
 
 func writeFailure(d direction, cause error) *failure {
-	return &failure{side: [...]string{"server", "client"}[d], cause: cause}
+	return &failure{what: [...]string{"write to server", "write to client"}[d], cause: cause}
 }
 
 // Error tells side and cause, but no addresses: whoever logs them decides that.
@@ -233,10 +271,7 @@ func (f *failure) Error() string {
 	if op := (*net.OpError)(nil); errors.As(cause, &op) {
 		cause = op.Err
 	}
-	if f.read {
-		return "read from " + f.side + ": " + cause.Error()
-	}
-	return "write to " + f.side + ": " + cause.Error()
+	return f.what + ": " + cause.Error()
 }
 
 func (f *failure) Unwrap() error { return f.cause }

@@ -1,0 +1,27 @@
+package relay
+
+import "time"
+
+// suites lists what TestRelay runs.
+func suites() []suite {
+	return append(
+		portableSuites(),
+		suite{"loops", newLoops, tcpNetwork()},
+		suite{"loops", newLoops, unixNetwork()},
+		suite{"plain-wait", newPlainWait, tcpNetwork()},
+		suite{"no-pipes", newWithoutPipes, tcpNetwork()},
+	)
+}
+
+// newLoops returns an engine with more loops than there is work for, so that relays
+// of one test are in different ones.
+func newLoops() *Engine { return &Engine{Loops: 2} }
+
+func newPlainWait() *Engine { return &Engine{Loops: 1, PlainWait: true} }
+
+// newWithoutPipes returns an engine to which the kernel gives no pipes.
+func newWithoutPipes() *Engine {
+	e := &Engine{Loops: 1}
+	e.loops.pipes.refuse = time.Now().Add(time.Hour)
+	return e
+}

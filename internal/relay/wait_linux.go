@@ -1,0 +1,167 @@
+package relay
+
+import (
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// waiter waits for the events of an epoll descriptor, in one of two ways.
+//
+// A cold waiter waits as goroutines do: the descriptor is registered with Go's own
+// poller. That takes no thread and no processor, but costs some microseconds each time.
+//
+// A hot waiter sleeps in the kernel without telling Go's scheduler, which takes the
+// thread for one that computes: nothing is cheaper. After 10 ms, or when the garbage
+// collector wants to stop it, the scheduler sends the thread a signal, as it does to
+// loops that never call anything; that ends the wait with EINTR. If no event came
+// between two such signals the waiter goes cold, and all is quiet. A blocking system
+// call in the usual way would be the worst of both: the scheduler looks after it every
+// 20 µs for a while, at hundreds of microseconds for a single event.
+//
+// All this holds only while the runtime sends such signals and there is a processor
+// for other goroutines, so a waiter gets hot only then. What is returned does not
+// depend on it.
+type waiter struct {
+	epoll  int
+	mayHot bool
+	busy   int // GOMAXPROCS must be above it for the waiter to get hot
+
+	hot    bool
+	quiet  bool // no event since the last signal, while hot
+	streak int  // waits in a row that were short, while cold
+
+	parked  *os.File // a duplicate of epoll in Go's poller; nil while hot
+	conn    syscall.RawConn
+	isReady func(uintptr) bool // the method ready
+	n       int
+	err     error
+	events  [128]unix.EpollEvent
+}
+
+const (
+	// shortWait is a wait after which the next event may be worth waiting for hot, if
+	// so many came in a row: it takes about as many to make up for getting hot.
+	shortWait = time.Millisecond
+	hotStreak = 32
+)
+
+// wait returns the events that are there, as soon as there is one; at once if poll.
+func (w *waiter) wait(poll bool) ([]unix.EpollEvent, error) {
+	switch {
+	case poll:
+		w.look(0)
+	case w.hot:
+		w.waitHot()
+		if w.n == 0 && w.err == nil {
+			w.waitCold()
+		}
+	default:
+		w.waitCold()
+	}
+	return w.events[:w.n], w.err
+}
+
+// waitHot waits for events, and gives up when the waiter goes cold.
+func (w *waiter) waitHot() {
+	for w.hot {
+		w.look(-1)
+		switch {
+		case w.n > 0 || w.err != nil:
+			w.quiet = false
+			return
+		case w.quiet:
+			w.hot = false
+		}
+		w.quiet = true
+	}
+}
+
+// waitCold waits for events and notes whether they come fast enough to get hot.
+func (w *waiter) waitCold() {
+	begun := time.Now()
+	if w.parked == nil {
+		w.park()
+	}
+	if w.parked == nil || w.conn.Read(w.isReady) != nil {
+		w.waitPlain()
+	}
+	if time.Since(begun) > shortWait {
+		w.streak = 0
+		return
+	}
+	w.streak++
+	if w.streak > hotStreak && w.mayHot && runtime.GOMAXPROCS(0) > w.busy {
+		w.unpark()
+		w.hot, w.quiet, w.streak = true, false, 0
+	}
+}
+
+// ready looks for events on behalf of Go's poller.
+func (w *waiter) ready(uintptr) bool {
+	w.look(0)
+	return w.n > 0 || w.err != nil
+}
+
+// waitPlain waits in a blocking system call, for want of descriptors.
+func (w *waiter) waitPlain() {
+	for {
+		n, err := unix.EpollWait(w.epoll, w.events[:], -1)
+		if err != unix.EINTR {
+			w.n, w.err = max(n, 0), err
+			return
+		}
+	}
+}
+
+// park registers the descriptor with Go's poller. While it is registered, each event
+// also wakes a thread of Go's that waits there.
+func (w *waiter) park() {
+	fd, err := unix.FcntlInt(uintptr(w.epoll), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	f := os.NewFile(uintptr(fd), "epoll")
+	conn, err := f.SyscallConn()
+	if err != nil {
+		f.Close()
+		return
+	}
+	w.parked, w.conn, w.isReady = f, conn, w.ready
+}
+
+// unpark undoes park.
+func (w *waiter) unpark() {
+	if w.parked != nil {
+		w.parked.Close()
+	}
+	w.parked, w.conn = nil, nil
+}
+
+// look asks for events without telling the scheduler, and waits for them until a
+// signal comes if timeout is -1. It must not be inlined into a loop: on its way in, a
+// goroutine that was asked to stop does so.
+//
+//go:noinline
+func (w *waiter) look(timeout int) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(w.epoll),
+		uintptr(unsafe.Pointer(&w.events[0])), uintptr(len(w.events)), uintptr(timeout), 0, 0)
+	switch errno {
+	case 0:
+		w.n, w.err = int(n), nil
+	case unix.EINTR:
+		w.n, w.err = 0, nil
+	default:
+		w.n, w.err = 0, errno
+	}
+}
+
+// preemptible reports whether the runtime ends a hidden wait by a signal.
+func preemptible() bool {
+	return !strings.Contains(os.Getenv("GODEBUG"), "asyncpreemptoff=1")
+}

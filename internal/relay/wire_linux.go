@@ -1,0 +1,433 @@
+package relay
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// bulk is how much must come through without a pause before bytes are spliced.
+	bulk = 256 << 10
+
+	// trickle is how little there is at a wake-up for it to count as a pause.
+	trickle = 16 << 10
+
+	// share is how much a direction moves before others have their turn.
+	share = 4 << 20
+
+	// smallCargo is how much is copied to a buffer of its own size to wait for its
+	// destination. More keeps the buffer it was read into.
+	smallCargo = 8 << 10
+)
+
+// wire is a relay run by an event loop. What an event says is only a hint, see
+// table; whoever holds mu may do anything with a wire, from any goroutine.
+type wire struct {
+	Relay
+	mu       sync.Mutex
+	loop     *eventLoop
+	halfIdle time.Duration
+	err      error    // the first cause
+	fds      [2]int32 // the destination of each direction
+	slot     int32
+	watched  bool // the loop gets events
+	over     bool // nothing moves any more
+	released bool // the descriptors are closed
+	ways     [2]way
+}
+
+// way is the state of one direction.
+type way struct {
+	cargo    *cargo // read, and not yet taken by the destination; mostly nil
+	run      int32  // bytes since the last pause, at most bulk
+	readable bool   // the source may have more
+	eager    bool   // the source's end or urgent data may follow what a short read gives
+	full     bool   // the destination takes nothing
+	armed    bool   // events tell when the destination takes something
+	copies   bool   // splicing does not work here
+	ended    bool
+}
+
+// cargo is what waits for a destination, in a pipe or in memory.
+type cargo struct {
+	bytes  []byte
+	buffer *[largeBuffer]byte // to be given back, if bytes are part of it
+	pipe   *pipe
+}
+
+// startInLoop hands p to an event loop, or returns nil if p is not for one.
+func (e *Engine) startInLoop(p *Pair) *Relay {
+	client, server := streamSocket(p.Client), streamSocket(p.Server)
+	if e.portable || client == nil || server == nil || e.isClosed() {
+		return nil
+	}
+	l := e.pick()
+	if l == nil {
+		return nil
+	}
+	toClientFD, err := duplicate(client)
+	if err != nil {
+		return nil
+	}
+	toServerFD, err := duplicate(server)
+	if err != nil {
+		unix.Close(toClientFD)
+		return nil
+	}
+	w := &wire{
+		Relay:    Relay{engine: e, done: p.Done},
+		loop:     l,
+		halfIdle: p.halfIdle(),
+		fds:      [2]int32{toServer: int32(toServerFD), toClient: int32(toClientFD)},
+	}
+	w.runner = w
+	w.start(p)
+	return &w.Relay
+}
+
+// start takes the place of the connections of p, whose sockets w has.
+func (w *wire) start(p *Pair) {
+	w.mu.Lock()
+	// This ends their registration with Go's own poller. The sockets stay open.
+	p.Client.Close()
+	p.Server.Close()
+	w.loop.wires.add(w)
+	w.engine.limits.watch(&w.Relay, p.Idle)
+	for d, early := range [][]byte{toServer: p.ToServer, toClient: p.ToClient} {
+		if len(early) > 0 {
+			w.ways[d].cargo = &cargo{bytes: early}
+			w.unload(direction(d))
+		}
+	}
+	w.watched = true
+	for d := range w.ways {
+		if err := w.watch(unix.EPOLL_CTL_ADD, direction(d)); err != nil {
+			w.stop(&failure{what: "watch for events", cause: err})
+		}
+	}
+	if w.engine.isClosed() {
+		w.stop(ErrClosed)
+	}
+	if w.over {
+		go w.unlock() // Start's caller may hold what Done needs
+		return
+	}
+	w.unlock()
+}
+
+// watch asks the loop for events of the destination of d.
+func (w *wire) watch(op int, d direction) error {
+	return w.loop.watch(op, int(w.fds[d]), w.slot, d, w.ways[d].armed)
+}
+
+// unlock ends whatever was done to w. If that was the end of w, it reports so.
+func (w *wire) unlock() {
+	last := w.over && !w.released
+	if last {
+		w.release()
+	}
+	err := w.err
+	w.mu.Unlock()
+	if last {
+		w.report(err)
+	}
+}
+
+// serve does what an event asks for. It concerns the socket that is the destination
+// of out and the source of the other way.
+func (w *wire) serve(l *eventLoop, out direction, events uint32) {
+	const end = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	w.mu.Lock()
+	defer w.unlock()
+	if w.over {
+		return
+	}
+	in := out.back()
+	if events&(unix.EPOLLPRI|end) != 0 {
+		w.ways[in].eager = true
+	}
+	if events&(unix.EPOLLIN|unix.EPOLLPRI|end) != 0 {
+		w.ways[in].readable = true
+		w.pump(l, in, 0)
+	}
+	if w.ways[out].cargo != nil && events&(unix.EPOLLOUT|end) != 0 {
+		w.ways[out].full = false
+		w.pump(l, out, 0)
+	}
+	if events&unix.EPOLLERR != 0 {
+		w.checkError(out)
+	}
+}
+
+// goOn continues a direction that was cut short.
+func (w *wire) goOn(l *eventLoop, d direction) {
+	w.mu.Lock()
+	defer w.unlock()
+	if !w.over {
+		w.pump(l, d, share)
+	}
+}
+
+// checkError ends the relay if the destination of out was reset and reading will not
+// come upon that: what it sent before is stuck, or had an end.
+func (w *wire) checkError(out direction) {
+	in := &w.ways[out.back()]
+	if w.over || in.cargo == nil && !in.ended {
+		return
+	}
+	errno, err := unix.GetsockoptInt(int(w.fds[out]), unix.SOL_SOCKET, unix.SO_ERROR)
+	switch {
+	case err != nil || errno == 0:
+	case in.ended:
+		w.stop(writeFailure(out, unix.Errno(errno)))
+	default:
+		w.stop(readFailure(out.back(), unix.Errno(errno)))
+	}
+}
+
+// pump moves bytes until the source is dry, the destination full, or others have
+// waited long enough. It goes on after so many bytes were moved without a pause.
+func (w *wire) pump(l *eventLoop, d direction, before int) {
+	way := &w.ways[d]
+	moved := 0
+	for !w.over && !way.ended {
+		if way.cargo != nil && !w.unload(d) {
+			return
+		}
+		if !way.readable {
+			break
+		}
+		if moved >= share {
+			l.again = append(l.again, turn{w, d})
+			return
+		}
+		moved += w.load(l, d)
+	}
+	if before+moved < trickle {
+		way.run = 0
+	}
+}
+
+// load reads once from the source of d and passes on what it read. It returns how
+// much that was.
+func (w *wire) load(l *eventLoop, d direction) int {
+	way := &w.ways[d]
+	var n int
+	if way.run >= bulk && !way.copies {
+		n = w.splice(d)
+	}
+	if n == 0 && way.readable && !w.over {
+		n = w.copy(l, d)
+	}
+	way.run = min(way.run+int32(n), bulk)
+	return n
+}
+
+// copy is load by way of the loop's buffer.
+func (w *wire) copy(l *eventLoop, d direction) int {
+	way := &w.ways[d]
+	n, err := read(w.fds[d.back()], l.buffer[:])
+	switch {
+	case err == unix.EAGAIN:
+		way.readable = false
+		return 0
+	case err != nil:
+		w.stop(readFailure(d, err))
+		return 0
+	case n == 0:
+		w.end(d, nil)
+		return 0
+	}
+	way.readable = n == len(l.buffer) || way.eager
+	rest := w.put(d, l.buffer[:n])
+	switch {
+	case len(rest) == 0 || way.ended:
+	case len(rest) <= smallCargo:
+		way.cargo = &cargo{bytes: append([]byte(nil), rest...)}
+	default:
+		way.cargo = &cargo{bytes: rest, buffer: l.buffer}
+		l.buffer = w.engine.borrow()
+	}
+	return n
+}
+
+// splice is load by way of a pipe. It returns 0 also where reading must tell what is
+// the matter: at the end, before urgent data, and where there is no pipe.
+func (w *wire) splice(d direction) int {
+	way := &w.ways[d]
+	pipes := &w.engine.loops.pipes
+	p := pipes.borrow()
+	if p == nil {
+		return 0
+	}
+	n, err := p.fill(int(w.fds[d.back()]))
+	switch {
+	case n > 0:
+		if err := w.drain(d, p); err != nil {
+			way.cargo = &cargo{pipe: p}
+			w.refused(d, err)
+			return n
+		}
+	case err == unix.EAGAIN:
+		way.readable = false
+	case err == unix.EINVAL || err == unix.ENOSYS:
+		way.copies = true
+	case err != nil:
+		w.stop(readFailure(d, err)) // the socket tells it only once
+	}
+	pipes.giveBack(p)
+	return n
+}
+
+// drain gives the contents of p to the destination of d.
+func (w *wire) drain(d direction, p *pipe) error {
+	n, err := p.drain(int(w.fds[d]))
+	w.count(d, n)
+	return err
+}
+
+// unload gives the cargo of d to its destination, and says whether it took all.
+func (w *wire) unload(d direction) bool {
+	way := &w.ways[d]
+	c := way.cargo
+	if way.full {
+		return false
+	}
+	if c.pipe == nil {
+		if c.bytes = w.put(d, c.bytes); len(c.bytes) > 0 {
+			return false
+		}
+	} else if err := w.drain(d, c.pipe); err != nil {
+		w.refused(d, err)
+		return false
+	}
+	w.drop(d)
+	return true
+}
+
+// put gives b to the destination of d and returns what it did not take.
+func (w *wire) put(d direction, b []byte) (rest []byte) {
+	n, err := write(w.fds[d], b)
+	w.count(d, n)
+	if n < len(b) {
+		w.refused(d, err)
+	}
+	return b[n:]
+}
+
+// count notes that the destination of d took n bytes.
+func (w *wire) count(d direction, n int) {
+	if n > 0 {
+		w.moved[d].Add(int64(n))
+		if w.seat.limit > 0 {
+			w.engine.limits.touch(&w.Relay)
+		}
+	}
+}
+
+// refused notes that the destination of d did not take all it was given. Without an
+// error it took a part, which means that it is full now.
+func (w *wire) refused(d direction, err error) {
+	if err != nil && err != unix.EAGAIN {
+		w.end(d, writeFailure(d, err))
+		return
+	}
+	way := &w.ways[d]
+	way.full = true
+	if way.armed {
+		return
+	}
+	way.armed = true
+	if !w.watched {
+		return
+	}
+	if err := w.watch(unix.EPOLL_CTL_MOD, d); err != nil {
+		w.stop(&failure{what: "watch for events", cause: err})
+	}
+}
+
+// end ends the direction d because its source ended, or with a failure to write. As
+// in the portable engine the way back goes on then, for an answer sent before.
+func (w *wire) end(d direction, fail *failure) {
+	way := &w.ways[d]
+	way.ended, way.readable = true, false
+	w.over = w.ways[d.back()].ended
+	if fail != nil {
+		w.drop(d)
+	} else if !w.over { // otherwise closing tells it
+		if err := unix.Shutdown(int(w.fds[d]), unix.SHUT_WR); err != nil {
+			fail = writeFailure(d, err)
+		}
+	}
+	if fail != nil && w.err == nil {
+		w.err = fail
+	}
+	if !w.over {
+		w.engine.limits.watch(&w.Relay, idleAfter(fail, w.halfIdle))
+	}
+}
+
+// stop ends the relay at once. After a failure both sides are reset.
+func (w *wire) stop(err error) {
+	if w.over {
+		return
+	}
+	w.over = true
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+// cut ends the relay with err if it has not ended.
+func (w *wire) cut(err error) {
+	w.mu.Lock()
+	defer w.unlock()
+	w.stop(err)
+}
+
+// release closes the sockets of a relay that is over. A peer must not take what it
+// got for all there was to get: bytes it has not taken, and a failed other side,
+// reset it.
+func (w *wire) release() {
+	w.released = true
+	w.loop.wires.remove(w)
+	w.engine.limits.forget(&w.Relay)
+	_, failed := w.err.(*failure)
+	for d, fd := range w.fds {
+		if failed || w.ways[d].cargo != nil {
+			// If it fails the peer sees an end without a reset.
+			_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		}
+		unix.Close(int(fd))
+		w.drop(direction(d))
+	}
+}
+
+// drop gives back what the cargo of d was in.
+func (w *wire) drop(d direction) {
+	c := w.ways[d].cargo
+	w.ways[d].cargo = nil
+	switch {
+	case c == nil:
+	case c.pipe != nil:
+		w.engine.loops.pipes.giveBack(c.pipe)
+	case c.buffer != nil:
+		w.engine.giveBack(c.buffer)
+	}
+}
+
+// streamSocket returns c if it is a stream socket and nothing else, otherwise nil.
+func streamSocket(c net.Conn) socket {
+	switch c := c.(type) {
+	case *net.TCPConn:
+		return c
+	case *net.UnixConn:
+		if addr, ok := c.LocalAddr().(*net.UnixAddr); ok && addr.Net == "unix" {
+			return c
+		}
+	}
+	return nil
+}
