@@ -29,6 +29,12 @@ func openFiles(t *testing.T, prefix string) (n int) {
 // A reactor leaves nothing open behind: no socket, epoll, timer or wake-up.
 func TestReactorIsReleased(t *testing.T) {
 	listen(t) // so that Go has what it opens once
+	// A connection of an earlier test is closed when its last reader has noticed.
+	for deadline := time.Now().Add(patience); openSockets(t) > 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d sockets are open beside the listener", openSockets(t)-1)
+		}
+	}
 	before := openFiles(t, "")
 	for range 10 {
 		r, err := newReactor(false)
