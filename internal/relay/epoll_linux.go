@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -118,17 +119,15 @@ func (l *eventLoop) run() {
 	}
 }
 
-// goOn gives those their next turn who were cut short in the last.
+// goOn gives the one its next turn who has waited longest since it was cut short.
+// Events are looked for between turns: a small message must not wait for them all.
 func (l *eventLoop) goOn() {
-	turns := l.again
-	l.again = nil
-	for _, t := range turns {
-		t.wire.goOn(l, t.way)
+	if len(l.again) == 0 {
+		return
 	}
-	if l.again == nil {
-		clear(turns)
-		l.again = turns[:0]
-	}
+	t := l.again[0]
+	l.again = slices.Delete(l.again, 0, 1)
+	t.wire.goOn(l, t.way)
 }
 
 // watch asks for the events of fd: slot and way come back with them.

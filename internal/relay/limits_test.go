@@ -295,6 +295,9 @@ func (s suite) many(t *testing.T) {
 		most = 10_000
 	}
 	n := min(most, (fileLimit()-openFiles(t)-200)/4)
+	if s.network.name == "tcp" {
+		s.network = crowdNetwork(t)
+	}
 	e := s.start(t)
 	all := make([]*joined, n)
 	for i := range all {

@@ -71,8 +71,8 @@ func TestWhoRunsInALoop(t *testing.T) {
 // An idle relay is two descriptors, and neither a goroutine nor a pipe.
 func TestIdleRelayHoldsTwoDescriptors(t *testing.T) {
 	const relays = 200
-	e := loopSuite.start(t)
-	first := loopSuite.join(t, e, Pair{}) // starts the loop
+	e := suite{newOne: newPlainWait}.start(t) // which needs the same descriptors all the time
+	first := loopSuite.join(t, e, Pair{})     // starts the loop
 	bulkBothWays(t, first)
 	goroutines := runtime.NumGoroutine()
 	var all []*joined

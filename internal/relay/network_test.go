@@ -3,11 +3,12 @@ package relay
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
+	cryptorand "crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"math/big"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"sync"
@@ -54,7 +55,6 @@ func tlsNetwork() network {
 }
 
 // dialPairs returns a function that connects through a listener made for the pair.
-// The relay gets the accepted end and the dialled one in turns.
 func dialPairs(kind string, address func(testing.TB) string) func(testing.TB) (near, far net.Conn) {
 	return func(t testing.TB) (near, far net.Conn) {
 		t.Helper()
@@ -63,19 +63,37 @@ func dialPairs(kind string, address func(testing.TB) string) func(testing.TB) (n
 			t.Fatal(err)
 		}
 		defer l.Close()
-		dialled, err := net.Dial(kind, l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		accepted, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if l.Addr().String()[len(l.Addr().String())-1]%2 == 0 {
-			return dialled, accepted
-		}
-		return accepted, dialled
+		return pairThrough(t, l)
 	}
+}
+
+// pairThrough connects through l. The relay gets the accepted end or the dialled one.
+func pairThrough(t testing.TB, l net.Listener) (near, far net.Conn) {
+	t.Helper()
+	dialled, err := net.Dial(l.Addr().Network(), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rand.IntN(2) == 0 {
+		return dialled, accepted
+	}
+	return accepted, dialled
+}
+
+// crowdNetwork is tcpNetwork for many pairs: they share a listener until the test ends.
+func crowdNetwork(t testing.TB) network {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	n := tcpNetwork()
+	n.pair = func(t testing.TB) (near, far net.Conn) { return pairThrough(t, l) }
+	return n
 }
 
 // shrink makes the kernel hold less for c, so that a slow reader is felt sooner.
@@ -108,12 +126,12 @@ func reset(t testing.TB, c net.Conn) {
 }
 
 func selfSigned() *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), cryptorand.Reader)
 	if err != nil {
 		panic(err)
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	der, err := x509.CreateCertificate(cryptorand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		panic(err)
 	}

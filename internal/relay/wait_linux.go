@@ -51,10 +51,13 @@ const (
 	hotStreak = 32
 )
 
-// wait returns the events that are there, as soon as there is one; at once if poll.
-func (w *waiter) wait(poll bool) ([]unix.EpollEvent, error) {
+// wait returns the events that are there, as soon as there is one; at once if busy,
+// which means that there is much to do beside.
+func (w *waiter) wait(busy bool) ([]unix.EpollEvent, error) {
 	switch {
-	case poll:
+	case busy:
+		w.getHot()
+		w.unpark()
 		w.look(0)
 	case w.hot:
 		w.waitHot()
@@ -65,6 +68,14 @@ func (w *waiter) wait(poll bool) ([]unix.EpollEvent, error) {
 		w.waitCold()
 	}
 	return w.events[:w.n], w.err
+}
+
+// getHot makes the waiter hot, if it may be.
+func (w *waiter) getHot() {
+	if !w.hot && w.mayHot && runtime.GOMAXPROCS(0) > w.busy {
+		w.unpark()
+		w.hot, w.quiet, w.streak = true, false, 0
+	}
 }
 
 // waitHot waits for events, and gives up when the waiter goes cold.
@@ -95,10 +106,8 @@ func (w *waiter) waitCold() {
 		w.streak = 0
 		return
 	}
-	w.streak++
-	if w.streak > hotStreak && w.mayHot && runtime.GOMAXPROCS(0) > w.busy {
-		w.unpark()
-		w.hot, w.quiet, w.streak = true, false, 0
+	if w.streak++; w.streak > hotStreak {
+		w.getHot()
 	}
 }
 

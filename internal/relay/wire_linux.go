@@ -48,6 +48,7 @@ type way struct {
 	full     bool   // the destination takes nothing
 	armed    bool   // events tell when the destination takes something
 	copies   bool   // splicing does not work here
+	queued   bool   // it has a turn to come
 	ended    bool
 }
 
@@ -151,7 +152,9 @@ func (w *wire) serve(l *eventLoop, out direction, events uint32) {
 	}
 	if events&(unix.EPOLLIN|unix.EPOLLPRI|end) != 0 {
 		w.ways[in].readable = true
-		w.pump(l, in, 0)
+		if !w.ways[in].queued {
+			w.pump(l, in, 0)
+		}
 	}
 	if w.ways[out].cargo != nil && events&(unix.EPOLLOUT|end) != 0 {
 		w.ways[out].full = false
@@ -166,6 +169,7 @@ func (w *wire) serve(l *eventLoop, out direction, events uint32) {
 func (w *wire) goOn(l *eventLoop, d direction) {
 	w.mu.Lock()
 	defer w.unlock()
+	w.ways[d].queued = false
 	if !w.over {
 		w.pump(l, d, share)
 	}
@@ -201,6 +205,7 @@ func (w *wire) pump(l *eventLoop, d direction, before int) {
 			break
 		}
 		if moved >= share {
+			way.queued = true
 			l.again = append(l.again, turn{w, d})
 			return
 		}

@@ -1,5 +1,3 @@
-//go:build unix
-
 package relay
 
 import (
@@ -204,7 +202,7 @@ func exchange(b testing.TB, c net.Conn, message []byte) {
 }
 
 func dialTCP(b testing.TB, address string) net.Conn {
-	c, err := net.Dial("tcp", address)
+	c, err := dial(address)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -213,7 +211,7 @@ func dialTCP(b testing.TB, address string) net.Conn {
 
 // serveTCP serves each connection with f until the benchmark ends.
 func serveTCP(b testing.TB, f func(net.Conn)) (address string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listen()
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,10 +1,11 @@
-//go:build unix
-
 package relay
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -26,6 +27,11 @@ const (
 	forwarderTarget = "RELAY_TEST_TARGET"
 )
 
+// congestion names the congestion control of benchmarks' sockets; the system's if
+// empty. BBR makes the kernel send by timers, whose cost falls on whoever happens to
+// run: on loopback it hides what a forwarder costs.
+const congestion = "RELAY_BENCH_CONGESTION"
+
 func TestMain(m *testing.M) {
 	if kind := os.Getenv(forwarderKind); kind != "" {
 		beForwarder(kind, os.Getenv(forwarderTarget))
@@ -38,6 +44,11 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	l.Close()
+	flag.Parse()
+	// Tests that run in parallel here wait for limits, they do not compute.
+	if err := flag.Set("test.parallel", "64"); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -91,7 +102,7 @@ type usage struct {
 // beForwarder forwards to target. It prints its address, and its usage for each line
 // it reads, until there are no more.
 func beForwarder(kind, target string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listen()
 	if err != nil {
 		panic(err)
 	}
@@ -104,7 +115,7 @@ func beForwarder(kind, target string) {
 				panic(err)
 			}
 			go func() {
-				server, err := net.Dial("tcp", target)
+				server, err := dial(target)
 				if err != nil {
 					panic(err)
 				}
@@ -119,6 +130,28 @@ func beForwarder(kind, target string) {
 		}
 		fmt.Println(string(answer))
 	}
+}
+
+func listen() (net.Listener, error) {
+	config := net.ListenConfig{Control: control}
+	return config.Listen(context.Background(), "tcp", "127.0.0.1:0")
+}
+
+func dial(address string) (net.Conn, error) {
+	dialer := net.Dialer{Control: control}
+	return dialer.Dial("tcp", address)
+}
+
+// control sets the congestion control of a new socket.
+func control(_, _ string, c syscall.RawConn) (err error) {
+	name := os.Getenv(congestion)
+	if name == "" {
+		return nil
+	}
+	failed := c.Control(func(fd uintptr) {
+		err = syscall.SetsockoptString(int(fd), syscall.IPPROTO_TCP, syscall.TCP_CONGESTION, name)
+	})
+	return errors.Join(failed, err)
 }
 
 // used returns what this process used. If settled, memory is returned first.
