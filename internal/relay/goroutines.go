@@ -152,7 +152,7 @@ func (c *copier) write(d direction, b []byte) *failure {
 	for len(b) > 0 {
 		n, err := c.conns[d].Write(b[:min(len(b), writeChunk)])
 		if n > 0 {
-			c.moved[d].Add(int64(n))
+			c.count(d, n)
 			c.engine.limits.touch(&c.Relay)
 		}
 		if err != nil {

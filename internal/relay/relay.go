@@ -106,6 +106,9 @@ type Result struct {
 	// not have read them all.
 	Up, Down int64
 
+	// First is when the client was first given something; zero if it never was.
+	First time.Time
+
 	// Err is nil if both directions ended as their senders wished, ErrIdle or
 	// ErrClosed if the relay was ended from here, and otherwise the first failure:
 	// what the relay was doing, and the cause, without addresses.
@@ -206,6 +209,7 @@ type Relay struct {
 	engine *Engine
 	runner runner
 	moved  [2]atomic.Int64 // by direction
+	first  atomic.Int64    // when the client was first given something, in Unix ns
 	last   atomic.Int64    // when something moved last, in ns since engine.limits.begun
 	seat   seat
 	done   func(Result)
@@ -224,6 +228,13 @@ func (r *Relay) Bytes() (up, down int64) {
 	return r.moved[toServer].Load(), r.moved[toClient].Load()
 }
 
+// count notes that the destination of d took n bytes, which are more than none.
+func (r *Relay) count(d direction, n int) {
+	if r.moved[d].Add(int64(n)) == int64(n) && d == toClient {
+		r.first.Store(time.Now().UnixNano())
+	}
+}
+
 // Close ends the relay with ErrClosed. It does not wait: Done is called when both
 // connections are closed. Once the relay has ended it does nothing.
 func (r *Relay) Close() {
@@ -233,8 +244,12 @@ func (r *Relay) Close() {
 // report tells of the end of r; both connections are closed.
 func (r *Relay) report(err error) {
 	if r.done != nil {
-		up, down := r.Bytes()
-		r.done(Result{Up: up, Down: down, Err: err})
+		res := Result{Err: err}
+		res.Up, res.Down = r.Bytes()
+		if ns := r.first.Load(); ns != 0 {
+			res.First = time.Unix(0, ns)
+		}
+		r.done(res)
 	}
 	r.engine.leave()
 }

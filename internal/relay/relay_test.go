@@ -157,6 +157,9 @@ func (j *joined) want(up, down int64, err error) {
 	if !errors.Is(r.Err, err) {
 		j.t.Errorf("Result.Err = %v, want %v", r.Err, err)
 	}
+	if r.First.IsZero() == (r.Down > 0) || time.Until(r.First) > 0 || r.Down > 0 && time.Since(r.First) > 10*patience {
+		j.t.Errorf("Result.First is %v, with %d bytes down", r.First, r.Down)
+	}
 }
 
 // eventually waits until cond holds: for what the kernel or the scheduler finishes

@@ -290,7 +290,7 @@ func (w *wire) splice(d direction) int {
 // drain gives the contents of p to the destination of d.
 func (w *wire) drain(d direction, p *pipe) error {
 	n, err := p.drain(int(w.fds[d]))
-	w.count(d, n)
+	w.took(d, n)
 	return err
 }
 
@@ -316,17 +316,17 @@ func (w *wire) unload(d direction) bool {
 // put gives b to the destination of d and returns what it did not take.
 func (w *wire) put(d direction, b []byte) (rest []byte) {
 	n, err := write(w.fds[d], b)
-	w.count(d, n)
+	w.took(d, n)
 	if n < len(b) {
 		w.refused(d, err)
 	}
 	return b[n:]
 }
 
-// count notes that the destination of d took n bytes.
-func (w *wire) count(d direction, n int) {
+// took notes that the destination of d took n bytes, which may be none.
+func (w *wire) took(d direction, n int) {
 	if n > 0 {
-		w.moved[d].Add(int64(n))
+		w.count(d, n)
 		if w.seat.limit > 0 {
 			w.engine.limits.touch(&w.Relay)
 		}
