@@ -149,8 +149,19 @@ type Request struct {
 	Addr    Addr
 	Auth    Auth
 
-	Client   netip.AddrPort // who asks; set by a server, zero on a Unix socket
-	Listener string         // the address that it came in by; likewise
+	// Literal says that the client gave an address in the form of one, where it could
+	// have given a name: it, or its user, may have looked a name up. An address that is
+	// written out in the place of a name leaves it false. RESOLVE_PTR has no choice.
+	Literal bool
+
+	// What a server adds.
+	Client   netip.AddrPort // who asks; zero on a Unix socket
+	Listener string         // the address that it came in by
+	User     string         // who the client has shown to be; "" if nobody asked
+
+	// Member is set by a way out that has several ways to serve a request: the one that
+	// did, for logs.
+	Member string
 }
 
 // Format writes r without what its Auth hides, whatever the verb. Without it, %s of a

@@ -34,6 +34,7 @@ type transcript struct {
 	status       Status
 	bound        Addr
 	hasReply     bool
+	written      bool   // the address was, in the place of a name
 	dialer       string // "" if it is none of a Dialer
 	dialerOnly   bool
 }
@@ -77,10 +78,26 @@ func readTranscript(file string) (*transcript, error) {
 	switch {
 	case tr.request != nil:
 		tr.request.Auth = auth
+		tr.request.Literal = literal(*tr.request) && !tr.written
 	case auth != Auth{} || tr.hasReply || tr.dialer != "":
 		return nil, errors.New("no request line")
 	}
 	return tr, nil
+}
+
+// literal is what Literal of r is if its address came in the form of one.
+func literal(r Request) bool { return r.Addr.IP.IsValid() && r.Command != ResolvePTR }
+
+// asLiteral is r as it is read when its address came in the form of one.
+func asLiteral(r Request) Request {
+	r.Literal = literal(r)
+	return r
+}
+
+// asName is r as it is read when its address was written out in the place of a name.
+func asName(r Request) Request {
+	r.Literal = false
+	return r
 }
 
 // uncomment cuts a comment off, which does not begin within quotes.
@@ -128,6 +145,8 @@ func (tr *transcript) line(word, rest string, auth *Auth) (err error) {
 		if tr.status, err = readStatus(status); err == nil && bound != "" {
 			tr.bound, err = readAddr(bound)
 		}
+	case "written":
+		tr.written = true
 	case "dialer":
 		tr.dialer = rest
 	case "only":

@@ -57,7 +57,7 @@ func ParseRequest4(b []byte) (r Request, n int, err error) {
 		}
 		r.Addr.Port = port
 	} else {
-		r.Addr.IP = ip
+		r.Addr.IP, r.Literal = ip, r.Command != ResolvePTR
 	}
 	switch {
 	case !r.Command.known(V4):

@@ -8,7 +8,7 @@ import (
 
 func TestRequest4(t *testing.T) {
 	request := func(c Command, user string, a Addr) Request {
-		return Request{Version: V4, Command: c, Addr: a, Auth: Auth{User: user}}
+		return asLiteral(Request{Version: V4, Command: c, Addr: a, Auth: Auth{User: user}})
 	}
 	web := Addr{IP: ip4, Port: 80}
 	request4Codec.good(t, []good{
@@ -26,7 +26,7 @@ func TestRequest4(t *testing.T) {
 		{"SOCKS4A/connect", `04 01 00 50 00 00 00 01 00 "a.b" 00`, request(Connect, "", Addr{Name: "a.b", Port: 80}), []int{9, 10, 11, 12, 13}, ""},
 		{"SOCKS4A/user", `04 01 00 50 00 00 00 01 "me" 00 "a" 00`, request(Connect, "me", Addr{Name: "a", Port: 80}), []int{9, 10, 11, 12, 13}, ""},
 		{"SOCKS4A/marker-0.0.0.255", `04 01 00 50 00 00 00 ff 00 "a" 00`, request(Connect, "", Addr{Name: "a", Port: 80}), []int{9, 10, 11}, `04 01 00 50 00 00 00 01 00 "a" 00`},
-		{"SOCKS4A/name-is-ipv4", `04 01 00 50 00 00 00 01 00 "1.2.3.4" 00`, request(Connect, "", Addr{IP: netip.MustParseAddr("1.2.3.4"), Port: 80}), []int{9, 10, 11, 12, 13, 14, 15, 16, 17}, `04 01 00 50 01 02 03 04 00`},
+		{"SOCKS4A/name-is-ipv4", `04 01 00 50 00 00 00 01 00 "1.2.3.4" 00`, asName(request(Connect, "", Addr{IP: netip.MustParseAddr("1.2.3.4"), Port: 80})), []int{9, 10, 11, 12, 13, 14, 15, 16, 17}, `04 01 00 50 01 02 03 04 00`},
 		{"tor-s2/resolve-name", `04 f0 00 00 00 00 00 01 00 "a" 00`, request(Resolve, "", Addr{Name: "a"}), []int{9, 10, 11}, ""},
 		{"tor-s2/resolve-ipv4", `04 f0 00 00 c0 00 02 01 00`, request(Resolve, "", Addr{IP: ip4}), []int{9}, ""},
 	})
@@ -47,7 +47,7 @@ func TestRequest4Longest(t *testing.T) {
 			if len(b) > MaxMessage {
 				t.Errorf("longest message has %d bytes, MaxMessage is %d", len(b), MaxMessage)
 			}
-			want := Request{Version: V4, Command: Connect, Auth: Auth{User: user}, Addr: test.want}
+			want := asLiteral(Request{Version: V4, Command: Connect, Auth: Auth{User: user}, Addr: test.want})
 			request4Codec.whole(t, b, want)
 			request4Codec.truncated(t, b)
 			if got, err := AppendRequest4(nil, &want); err != nil || string(got) != string(b) {
@@ -59,7 +59,7 @@ func TestRequest4Longest(t *testing.T) {
 
 func TestRequest4Bad(t *testing.T) {
 	request := func(c Command, user string, a Addr) Request {
-		return Request{Version: V4, Command: c, Addr: a, Auth: Auth{User: user}}
+		return asLiteral(Request{Version: V4, Command: c, Addr: a, Auth: Auth{User: user}})
 	}
 	web := Addr{IP: ip4, Port: 80}
 	request4Codec.bad(t, []bad{
@@ -74,7 +74,7 @@ func TestRequest4Bad(t *testing.T) {
 		{"SOCKS4A/empty-name", "04 01 00 50 00 00 00 01 00 00", GeneralFailure, request(Connect, "", Addr{})},
 		{"SOCKS4A/empty-name-with-user", `04 01 00 50 00 00 00 01 "me" 00 00`, GeneralFailure, request(Connect, "me", Addr{})},
 		{"SOCKS4A/bad-name", `04 01 00 50 00 00 00 01 00 "-a" 00`, GeneralFailure, request(Connect, "", Addr{})},
-		{"SOCKS4A/name-is-0.0.0.0", `04 01 00 50 00 00 00 01 00 "0.0.0.0" 00`, GeneralFailure, request(Connect, "", Addr{IP: netip.IPv4Unspecified(), Port: 80})},
+		{"SOCKS4A/name-is-0.0.0.0", `04 01 00 50 00 00 00 01 00 "0.0.0.0" 00`, GeneralFailure, asName(request(Connect, "", Addr{IP: netip.IPv4Unspecified(), Port: 80}))},
 		{"SOCKS4A/name-of-256-bytes", `04 01 00 50 00 00 00 01 00 "n"*256`, GeneralFailure, request(Connect, "", Addr{Port: 80})},
 	})
 	request4Codec.badValues(t, []badValue{

@@ -100,6 +100,7 @@ func ParseRequest5(b []byte) (r Request, n int, err error) {
 		r.Addr, err = ParseHost(string(host))
 	} else {
 		r.Addr.IP, _ = netip.AddrFromSlice(host)
+		r.Literal = r.Command != ResolvePTR
 	}
 	r.Addr.Port = binary.BigEndian.Uint16(b[n-2:])
 	return r, n, err

@@ -49,7 +49,7 @@ func TestMethod(t *testing.T) {
 
 func TestRequest5(t *testing.T) {
 	long := strings.Repeat("a", 255)
-	request := func(c Command, a Addr) Request { return Request{Version: V5, Command: c, Addr: a} }
+	request := func(c Command, a Addr) Request { return asLiteral(Request{Version: V5, Command: c, Addr: a}) }
 	request5Codec.good(t, []good{
 		{"RFC1928-s4/connect-ipv4", "05 01 00 01 c0 00 02 01 00 50", request(Connect, Addr{IP: ip4, Port: 80}), []int{4, 10}, ""},
 		{"RFC1928-s4/connect-ipv6", "05 01 00 04 20 01 0d b8 00*11 01 01 bb", request(Connect, Addr{IP: ip6, Port: 443}), []int{4, 22}, ""},
@@ -63,9 +63,9 @@ func TestRequest5(t *testing.T) {
 		{"RFC1928-s5/name-of-255-bytes", `05 01 00 03 ff "a"*255 00 50`, request(Connect, Addr{Name: long, Port: 80}), []int{4, 5, 262}, ""},
 		{"RFC1928-s5/case-is-kept", `05 01 00 03 0b "wWw.ExAmPlE" 00 50`, request(Connect, Addr{Name: "wWw.ExAmPlE", Port: 80}), []int{4, 5, 18}, ""},
 		{"RFC1928-s5/mapped-ipv6", "05 01 00 04 00*10 ff ff 7f 00 00 01 00 50", request(Connect, Addr{IP: netip.MustParseAddr("::ffff:127.0.0.1"), Port: 80}), []int{4, 22}, ""},
-		{"RFC1928-s5/name-is-ipv4", `05 01 00 03 09 "192.0.2.1" 00 50`, request(Connect, Addr{IP: ip4, Port: 80}), []int{4, 5, 16}, "05 01 00 01 c0 00 02 01 00 50"},
-		{"RFC1928-s5/name-is-ipv6", `05 01 00 03 0b "2001:db8::1" 00 50`, request(Connect, Addr{IP: ip6, Port: 80}), []int{4, 5, 18}, "05 01 00 04 20 01 0d b8 00*11 01 00 50"},
-		{"RFC1928-s5/name-is-ipv6-in-brackets", `05 01 00 03 05 "[::1]" 00 50`, request(Connect, Addr{IP: netip.IPv6Loopback(), Port: 80}), []int{4, 5, 12}, "05 01 00 04 00*15 01 00 50"},
+		{"RFC1928-s5/name-is-ipv4", `05 01 00 03 09 "192.0.2.1" 00 50`, asName(request(Connect, Addr{IP: ip4, Port: 80})), []int{4, 5, 16}, "05 01 00 01 c0 00 02 01 00 50"},
+		{"RFC1928-s5/name-is-ipv6", `05 01 00 03 0b "2001:db8::1" 00 50`, asName(request(Connect, Addr{IP: ip6, Port: 80})), []int{4, 5, 18}, "05 01 00 04 20 01 0d b8 00*11 01 00 50"},
+		{"RFC1928-s5/name-is-ipv6-in-brackets", `05 01 00 03 05 "[::1]" 00 50`, asName(request(Connect, Addr{IP: netip.IPv6Loopback(), Port: 80})), []int{4, 5, 12}, "05 01 00 04 00*15 01 00 50"},
 		{"tor-s2/resolve-name", `05 f0 00 03 0b "www.example" 00 00`, request(Resolve, Addr{Name: "www.example"}), []int{4, 5, 18}, ""},
 		{"tor-s2/resolve-ptr", "05 f1 00 01 c0 00 02 01 00 00", request(ResolvePTR, Addr{IP: ip4}), []int{4, 10}, ""},
 	})
