@@ -263,10 +263,10 @@ func twoStep(t *testing.T, answer string) string {
 func TestCredentialsStayApart(t *testing.T) {
 	seen := make(chan socks.Auth, 1)
 	w := sockstest.NewWorld(t)
-	far := &proxy.Server{Verify: func(a socks.Auth) error {
+	far := &proxy.Server{Policy: proxy.Policy{Verify: func(_ *proxy.Session, a socks.Auth) (string, error) {
 		seen <- a
-		return nil
-	}}
+		return "", nil
+	}}}
 	out := &egress.SOCKS{Dialer: socks.Dialer{
 		Proxy: sockstest.Serve(t, far, &egress.Direct{DNS: w.DNS.Addr}),
 		Auth:  socks.Auth{Method: socks.UserPass, User: "upstream", Password: "key"},
@@ -373,7 +373,7 @@ func TestUnsupported(t *testing.T) {
 // A deadline while the name is looked up is a time-out, towards lookups a failure.
 func TestLookupTimeout(t *testing.T) {
 	w := sockstest.NewWorld(t)
-	s := &proxy.Server{ConnectTimeout: 100 * time.Millisecond}
+	s := &proxy.Server{Policy: proxy.Policy{ConnectTimeout: 100 * time.Millisecond}}
 	client := socks.Dialer{Proxy: sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})}
 	if err := dialErr(&client, "silent.test:80"); !errors.Is(err, socks.TTLExpired) {
 		t.Errorf("CONNECT: %v, want status 06", err)

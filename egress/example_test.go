@@ -17,14 +17,17 @@ func Example() {
 	office := &egress.HTTP{Proxy: "proxy.corp.example:3128"}
 
 	srv := &proxy.Server{
-		Route: func(_ context.Context, r *socks.Request) (proxy.Egress, error) {
-			switch {
-			case r.Addr.IsOnion():
-				return onions, nil
-			case r.Addr.Name == "wiki.corp.example":
-				return office, nil
-			}
-			return nil, socks.NotAllowed
+		Policy: proxy.Policy{
+			Route: func(_ context.Context, ses *proxy.Session) (proxy.Egress, error) {
+				target := ses.Request.Addr
+				switch {
+				case target.IsOnion():
+					return onions, nil
+				case target.Name == "wiki.corp.example":
+					return office, nil
+				}
+				return nil, socks.NotAllowed
+			},
 		},
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:1080")

@@ -32,11 +32,13 @@ func serveHosier(t *testing.T, dns string, change func(*proxy.Server)) string {
 func serveHosierOn(t *testing.T, l net.Listener, dns string, change func(*proxy.Server)) {
 	t.Helper()
 	srv := &proxy.Server{
-		Route: func(context.Context, *socks.Request) (proxy.Egress, error) {
-			return &egress.Direct{DNS: dns}, nil
+		Policy: proxy.Policy{
+			Route: func(context.Context, *proxy.Session) (proxy.Egress, error) {
+				return &egress.Direct{DNS: dns}, nil
+			},
+			HandshakeTimeout: 3 * time.Second,
 		},
-		HandshakeTimeout: 3 * time.Second,
-		Log:              slog.New(slog.DiscardHandler),
+		Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(srv)
@@ -119,11 +121,11 @@ func TestHosierLogin(t *testing.T) {
 	dns := serveDNS(t)
 	login := &probe.Login{User: "alice", Password: "correct horse"}
 	addr := serveHosier(t, dns.Addr(), func(s *proxy.Server) {
-		s.Verify = func(a socks.Auth) error {
+		s.Policy.Verify = func(_ *proxy.Session, a socks.Auth) (string, error) {
 			if a.Method == socks.UserPass && a.User == login.User && a.Password == login.Password {
-				return nil
+				return a.User, nil
 			}
-			return errors.New("who is there?")
+			return "", errors.New("who is there?")
 		}
 	})
 	r := run(t, probe.Config{Proxy: addr, DNS: dns, Login: login, Only: append(loginChecks, "greeting", "auth", "connect", "http", "split")})
@@ -195,15 +197,15 @@ func TestCannotRun(t *testing.T) {
 	gone := l.Addr().String()
 	l.Close()
 	guarded := serveHosier(t, "", func(s *proxy.Server) {
-		s.Verify = func(a socks.Auth) error {
+		s.Policy.Verify = func(_ *proxy.Session, a socks.Auth) (string, error) {
 			if a.Method != socks.UserPass {
-				return errors.New("log in")
+				return "", errors.New("log in")
 			}
-			return nil
+			return a.User, nil
 		}
 	})
 	closed := serveHosier(t, "", func(s *proxy.Server) {
-		s.Route = func(context.Context, *socks.Request) (proxy.Egress, error) { return nil, socks.NotAllowed }
+		s.Policy.Route = func(context.Context, *proxy.Session) (proxy.Egress, error) { return nil, socks.NotAllowed }
 	})
 	for _, tt := range []struct {
 		name, want string

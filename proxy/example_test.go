@@ -20,11 +20,13 @@ import (
 func Example() {
 	direct := &egress.Direct{}
 	srv := &proxy.Server{
-		Route: func(_ context.Context, r *socks.Request) (proxy.Egress, error) {
-			if r.Addr.Port == 25 {
-				return nil, fmt.Errorf("no mail from here: %w", socks.NotAllowed)
-			}
-			return direct, nil
+		Policy: proxy.Policy{
+			Route: func(_ context.Context, ses *proxy.Session) (proxy.Egress, error) {
+				if ses.Request.Addr.Port == 25 {
+					return nil, fmt.Errorf("no mail from here: %w", socks.NotAllowed)
+				}
+				return direct, nil
+			},
 		},
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -68,7 +70,9 @@ func (loopback) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Add
 
 func ExampleEgress() {
 	srv := &proxy.Server{
-		Route: func(context.Context, *socks.Request) (proxy.Egress, error) { return loopback{}, nil },
+		Policy: proxy.Policy{
+			Route: func(context.Context, *proxy.Session) (proxy.Egress, error) { return loopback{}, nil },
+		},
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

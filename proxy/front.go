@@ -2,34 +2,89 @@ package proxy
 
 import (
 	"bufio"
+	"context"
+	"fmt"
 	"net"
 
 	"hosier/socks"
 )
 
+// front is one conversation up to its request.
+type front struct {
+	*Policy
+	server  *Server
+	ses     *Session
+	conn    net.Conn
+	refusal error // the request will be refused with it, whoever asks
+}
+
 // negotiate reads one request in whatever dialect its first byte begins, with the bytes
-// that came after it. If both the request and the error are non-nil the client still
-// awaits a reply; if the request is nil nothing more is owed.
-func (s *Server) negotiate(c net.Conn, ses *Session) (r *socks.Request, early []byte, err error) {
-	deadline := ses.Start.Add(s.handshakeTimeout())
+// that came after it, and returns the connection that the client speaks on. If both the
+// request and the error are non-nil the client still awaits a reply; if the request is
+// nil nothing more is owed.
+func (p *Policy) negotiate(ctx context.Context, s *Server, t *tracked, ses *Session, refusal error) (c net.Conn, r *socks.Request, early []byte, err error) {
+	c = t.conn
+	deadline := ses.Start.Add(p.handshakeTimeout())
 	c.SetDeadline(deadline)
+	if p.Prepare != nil {
+		ctx, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		better, err := p.Prepare(ctx, ses, c)
+		if err != nil {
+			c.Close()
+			return c, nil, nil, err
+		}
+		if c = better; c != t.conn {
+			t.replace(c)
+		}
+	}
 	br := s.reader(c)
 	defer s.giveBack(br)
-	first, err := br.Peek(1)
-	if err != nil {
-		return nil, nil, err
-	}
-	if isLetter(first[0]) {
-		r, early, err = s.acceptHTTP(br, c, deadline)
-	} else {
-		r, err = socks.Accept(br, c, s.Verify)
-	}
+	f := front{Policy: p, server: s, ses: ses, conn: c, refusal: refusal}
+	r, early, err = f.accept(br)
 	if r == nil {
-		return nil, nil, err
+		return c, nil, nil, err
 	}
-	r.Client, r.Listener = ses.Client, ses.Listener
+	r.Client, r.Listener, r.User = ses.Client, ses.Listener, ses.User
+	if err == nil {
+		err = refusal
+	}
 	rest, _ := br.Peek(br.Buffered())
-	return r, append(early, rest...), err
+	return c, r, append(early, rest...), err
+}
+
+// accept is where the first byte decides.
+func (f *front) accept(br *bufio.Reader) (r *socks.Request, early []byte, err error) {
+	first, err := br.Peek(1)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case isLetter(first[0]):
+		return f.acceptHTTP(br)
+	}
+	dialect := SOCKS5
+	if socks.Version(first[0]) == socks.V4 {
+		dialect = SOCKS4
+	}
+	r, err = socks.Accept(br, f.conn, f.verifier(dialect))
+	return r, nil, err
+}
+
+// verifier is what judges the credentials of a client of this dialect; nil believes all.
+func (f *front) verifier(one Dialects) func(socks.Auth) error {
+	switch {
+	case !f.Dialects.has(one):
+		return func(socks.Auth) error { return fmt.Errorf("%w", ErrDialect) }
+	case f.Verify == nil || f.refusal != nil:
+		return nil
+	}
+	return func(a socks.Auth) error {
+		user, err := f.Verify(f.ses, a)
+		if err == nil && user != "" {
+			f.ses.User = user
+		}
+		return err
+	}
 }
 
 func isLetter(b byte) bool { return 'A' <= b && b <= 'Z' || 'a' <= b && b <= 'z' }

@@ -33,7 +33,8 @@ var (
 
 // acceptHTTP is the HTTP side of the port: a CONNECT is a request, OPTIONS is answered
 // (Tor's proposal 365), and everything else gets the page.
-func (s *Server) acceptHTTP(br *bufio.Reader, c net.Conn, deadline time.Time) (r *socks.Request, early []byte, err error) {
+func (f *front) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, err error) {
+	c, deadline := f.conn, f.ses.Start.Add(f.handshakeTimeout())
 	hr := bufio.NewReaderSize(br, maxHead)
 	var told error
 	for {
@@ -42,9 +43,9 @@ func (s *Server) acceptHTTP(br *bufio.Reader, c net.Conn, deadline time.Time) (r
 		case told != nil && err != nil: // it was told its options, and that was all
 			return nil, nil, told
 		case err != nil || req.Method != http.MethodConnect && req.Method != http.MethodOptions:
-			return nil, nil, s.refuseHTTP(c, req, err)
+			return nil, nil, refuseHTTP(c, req, err)
 		case req.Method == http.MethodConnect:
-			if r, err = s.acceptConnect(c, req); r != nil {
+			if r, err = f.acceptConnect(req); r != nil {
 				early, _ = hr.Peek(hr.Buffered())
 			}
 			return r, early, err
@@ -118,7 +119,7 @@ func isProbe(r *http.Request) bool {
 // refuseHTTP answers a client that cannot be served with the page, or a failed CONNECT
 // with its code. It is silent towards web pages that probe, and towards what begins like
 // HTTP but is not (an SSH banner).
-func (s *Server) refuseHTTP(c net.Conn, req *http.Request, err error) error {
+func refuseHTTP(c net.Conn, req *http.Request, err error) error {
 	head := (*headError)(nil)
 	switch {
 	case req != nil && isProbe(req):
@@ -143,14 +144,19 @@ func (s *Server) refuseHTTP(c net.Conn, req *http.Request, err error) error {
 
 // acceptConnect makes a request of a CONNECT. A client that cannot go on has been
 // answered when the request is nil.
-func (s *Server) acceptConnect(c net.Conn, req *http.Request) (*socks.Request, error) {
+func (f *front) acceptConnect(req *http.Request) (*socks.Request, error) {
+	c := f.conn
+	if !f.Dialects.has(CONNECT) {
+		writeHTTPError(c, http.StatusMethodNotAllowed, "Allow: OPTIONS\r\n")
+		return nil, ErrDialect
+	}
 	r := &socks.Request{Version: socks.HTTP, Command: socks.Connect, Auth: httpAuth(req.Header)}
 	if req.Header.Get("Tor-RPC-Target") != "" {
 		writeHTTPError(c, http.StatusNotImplemented, "")
 		return nil, errors.New("http: CONNECT to a Tor RPC object, which is not supported")
 	}
-	if s.Verify != nil {
-		if err := s.Verify(r.Auth); err != nil {
+	if verify := f.verifier(CONNECT); verify != nil {
+		if err := verify(r.Auth); err != nil {
 			writeHTTPError(c, http.StatusProxyAuthRequired, "Proxy-Authenticate: Basic realm=\"hosier\"\r\n")
 			return nil, fmt.Errorf("%w: %w", socks.ErrAuth, err)
 		}
@@ -217,19 +223,23 @@ var httpFailures = map[socks.Status]struct {
 }
 
 // appendHTTPReply words the reply to a CONNECT.
-func appendHTTPReply(b []byte, r *socks.Request, status socks.Status) []byte {
+func appendHTTPReply(b []byte, r *socks.Request, status socks.Status, err error) []byte {
 	if status == socks.Succeeded {
 		return append(b, "HTTP/1.1 200 OK\r\nVia: 1.1 hosier\r\nTor-Capabilities:\r\n\r\n"...)
 	}
 	f := httpFailures[status.Ordinary()]
-	reason := f.reason
+	code, reason := f.code, f.reason
 	switch {
+	case errors.Is(err, ErrFull):
+		code, reason = http.StatusServiceUnavailable, "end/RESOURCELIMIT"
+	case errors.Is(err, ErrLimit):
+		code, reason = http.StatusTooManyRequests, "end/RESOURCELIMIT"
 	case status.Extended():
 		reason += fmt.Sprintf(" socks/%X", byte(status))
 	case status == socks.HostUnreachable && r.Addr.Name == "":
 		reason = "end/NOROUTE"
 	}
-	return appendHTTPError(b, f.code, "Tor-Request-Failed: "+reason+"\r\n")
+	return appendHTTPError(b, code, "Tor-Request-Failed: "+reason+"\r\n")
 }
 
 func appendHTTPError(b []byte, code int, header string) []byte {

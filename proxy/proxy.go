@@ -36,19 +36,27 @@ type Egress interface {
 	ResolvePTR(ctx context.Context, r *socks.Request) (string, error)
 }
 
-// Session is the story of one connection, told once, at its end.
+// Session is the story of one connection: as far as it went for a [Policy] and in
+// [Server.Sessions], and whole, once, for Closed.
 type Session struct {
 	ID       uint64 // counts from 1 in each Server
 	Client   netip.AddrPort
+	User     string // who the client has shown to be, by Prepare or Verify; "" if nobody asked
 	Listener string
 	Start    time.Time
 	End      time.Time
 
 	Request *socks.Request // nil if there was none
+	Rule    string         // what Route says it decided by; "" if it says nothing
 	Egress  Egress         // nil if policy did not come to one
 	Status  socks.Status   // what the client was answered; counts only with a Request
 	Up      int64          // payload bytes from the client to the target
 	Down    int64          // payload bytes from the target to the client
+
+	// How long each step took; 0 if it was not come to.
+	Handshake time.Duration // from Start to the whole request
+	Connect   time.Duration // for the way out to answer
+	FirstByte time.Duration // from the reply to the first byte of the target
 
 	// Err says why the connection failed, or how its relay ended if not by both sides.
 	// It may name the target. [ErrPage] is a lost HTTP client that got the page.

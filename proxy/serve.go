@@ -22,44 +22,63 @@ const (
 // serve is the path of one connection. The relay is handed over, so a session may go on
 // when serve has returned; it ends in finish.
 func (s *Server) serve(ctx context.Context, t *tracked) {
-	c, ses := t.conn, &t.session
-	req, early, err := s.negotiate(c, ses) // sniff, handshake
-	if req == nil {
-		s.hangUp(c)
-		s.finish(t, err)
+	ses := t.session
+	p, refusal := s.policy(t, &ses)
+	if p == nil {
+		t.conn.Close()
+		t.finish(&ses, refusal)
 		return
 	}
-	ses.Request = req
+	c, req, early, err := p.negotiate(ctx, s, t, &ses, refusal) // sniff, handshake
+	if req == nil {
+		s.hangUp(c)
+		t.finish(&ses, err)
+		return
+	}
+	ses.Request, ses.Handshake = req, time.Since(ses.Start)
+	t.show(&ses)
 	var a answer
 	if err == nil {
-		if ses.Egress, err = s.route(ctx, t); err == nil { // policy
-			a, err = s.ask(ctx, ses.Egress, req) // egress
+		if ses.Egress, err = p.route(ctx, &ses); err == nil { // policy
+			t.show(&ses)
+			a, err = p.ask(ctx, &ses) // egress
 		}
 	}
-	ses.Status = s.told(req, err)
+	ses.Status = p.told(req, err)
 	c.SetDeadline(time.Now().Add(replyTimeout))
-	_, werr := c.Write(appendReply(make([]byte, 0, 64), req, ses.Status, a.bound)) // reply, exactly once
+	_, werr := c.Write(appendReply(make([]byte, 0, 64), req, ses.Status, a.bound, err)) // reply, exactly once
 	if werr != nil && err == nil {
 		err = fmt.Errorf("reply: %w", werr)
 	}
 	if a.conn == nil || err != nil { // a RESOLVE ends here, too
 		a.close()
 		s.hangUp(c)
-		s.finish(t, err)
+		t.finish(&ses, err)
 		return
 	}
-	s.startRelay(t, a.conn, early) // relay
+	t.show(&ses)
+	t.limit(p.TotalTimeout)
+	s.startRelay(t, p, relay.Pair{Client: c, Server: a.conn, ToServer: early}) // relay
 }
 
-// route asks policy for a way out.
-func (s *Server) route(ctx context.Context, t *tracked) (Egress, error) {
-	if t.surplus {
-		return nil, fmt.Errorf("more than %d connections: %w", s.MaxConns, socks.GeneralFailure)
+// policy finds what holds for the connection, and whether it is to be refused.
+func (s *Server) policy(t *tracked, ses *Session) (*Policy, error) {
+	p, err := &s.Policy, error(nil)
+	if s.PolicyFor != nil {
+		p, err = s.PolicyFor(ses)
 	}
-	if s.Route == nil {
+	if t.surplus && err == nil {
+		err = fmt.Errorf("%w: more than %d", ErrFull, s.MaxConns)
+	}
+	return p, err
+}
+
+// route asks the policy for a way out.
+func (p *Policy) route(ctx context.Context, ses *Session) (Egress, error) {
+	if p.Route == nil {
 		return nil, fmt.Errorf("server has no Route: %w", socks.NotAllowed)
 	}
-	out, err := s.Route(ctx, t.session.Request)
+	out, err := p.Route(ctx, ses)
 	if err == nil && out == nil {
 		err = fmt.Errorf("no way out for this request: %w", socks.NotAllowed)
 	}
@@ -79,9 +98,15 @@ func (a answer) close() {
 }
 
 // ask is where a command meets a way out.
-func (s *Server) ask(ctx context.Context, out Egress, r *socks.Request) (a answer, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.connectTimeout())
+func (p *Policy) ask(ctx context.Context, ses *Session) (a answer, err error) {
+	out, r, start := ses.Egress, ses.Request, time.Now()
+	until := start.Add(p.connectTimeout())
+	if end := ses.Start.Add(p.TotalTimeout); p.TotalTimeout > 0 && end.Before(until) {
+		until = end
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
+	defer func() { ses.Connect = time.Since(start) }()
 	switch r.Command {
 	case socks.Connect:
 		a.conn, a.bound, err = out.Dial(ctx, r)
@@ -98,24 +123,25 @@ func (s *Server) ask(ctx context.Context, out Egress, r *socks.Request) (a answe
 	return a, err
 }
 
-func appendReply(b []byte, r *socks.Request, s socks.Status, bound socks.Addr) []byte {
+func appendReply(b []byte, r *socks.Request, s socks.Status, bound socks.Addr, err error) []byte {
 	if r.Version == socks.HTTP {
-		return appendHTTPReply(b, r, s)
+		return appendHTTPReply(b, r, s, err)
 	}
 	return r.AppendReply(b, s, bound)
 }
 
-func (s *Server) startRelay(t *tracked, remote net.Conn, early []byte) {
-	t.handOver(s.relays.Start(relay.Pair{
-		Client:   t.conn,
-		Server:   remote,
-		ToServer: early,
-		Idle:     s.IdleTimeout,
-		Done: func(res relay.Result) {
-			t.session.Up, t.session.Down = res.Up, res.Down
-			s.finish(t, res.Err)
-		},
-	}))
+func (s *Server) startRelay(t *tracked, p *Policy, pair relay.Pair) {
+	start := time.Now()
+	pair.Idle = p.IdleTimeout
+	pair.Done = func(res relay.Result) {
+		ses := t.snapshot()
+		ses.Up, ses.Down = res.Up, res.Down
+		if !res.First.IsZero() {
+			ses.FirstByte = res.First.Sub(start)
+		}
+		t.finish(&ses, res.Err)
+	}
+	t.handOver(s.relays.Start(pair))
 }
 
 // hangUp closes c so that what was written arrives: closing at once while bytes of the

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"hosier/internal/relay"
-	"hosier/socks"
 )
 
 // ErrServerClosed is returned by [Server.Serve] after Shutdown or Close.
@@ -18,30 +17,22 @@ var ErrServerClosed = errors.New("proxy: server closed")
 // surplus is how many connections beyond MaxConns are taken to be told so.
 const surplus = 32
 
-// Server serves SOCKS and HTTP CONNECT clients. Only Route is required: without it every
+// Server serves SOCKS and HTTP CONNECT clients. Without a Policy that has a Route every
 // request is refused, so that no zero value is an open proxy. The fields must not change
 // once the server serves. A Server must not be copied.
 type Server struct {
-	// Route is the policy: it chooses the way out of a request, or refuses it. An error
-	// that wraps no [socks.Status] gives the client a general failure; socks.NotAllowed
-	// is the refusal by a rule.
-	Route func(context.Context, *socks.Request) (Egress, error)
+	// Policy is what holds for every client, where PolicyFor is nil.
+	Policy Policy
 
-	// Verify judges what a client says about itself, as in [socks.Accept]: a client
-	// without a password has the method NoAuth. Nil believes everyone. It is called from
-	// the connection's goroutine.
-	Verify func(socks.Auth) error
-
-	// ExtendedErrors lets SOCKS5 clients see Tor's codes F0 to F7. Without it they get
-	// the ordinary code nearest to it.
-	ExtendedErrors bool
-
-	HandshakeTimeout time.Duration // from accept to the whole request; 10 s if 0
-	ConnectTimeout   time.Duration // for the way out to answer; 150 s if 0, since Tor takes up to 125
-	IdleTimeout      time.Duration // ends a relay in which nothing moves; no limit if 0
+	// PolicyFor chooses what holds for the connection that has begun; Client, Listener
+	// and ID of the session are set. The connection keeps that policy to its end. With an
+	// error the client may say what it wants, but nobody asks Verify and Route, and the
+	// request is refused with that error ([ErrFull], [ErrLimit], …); without a policy it
+	// is closed without a byte.
+	PolicyFor func(*Session) (*Policy, error)
 
 	// MaxConns is how many connections are served at once; no limit if 0. A few more are
-	// answered with a general failure; beyond those, clients wait to be accepted.
+	// answered with [ErrFull]; beyond those, clients wait to be accepted.
 	MaxConns int
 
 	// Closed is told each session at its end, from a goroutine that it must not block.
@@ -63,52 +54,6 @@ type Server struct {
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
 	down      bool // Shutdown or Close was called
-}
-
-// tracked is one connection that the server has not finished.
-type tracked struct {
-	conn    net.Conn
-	session Session
-	surplus bool
-
-	mu     sync.Mutex
-	closed bool
-	relay  *relay.Relay // once handed over
-}
-
-// handOver makes r the one to close.
-func (t *tracked) handOver(r *relay.Relay) {
-	t.mu.Lock()
-	t.relay = r
-	closed := t.closed
-	t.mu.Unlock()
-	if closed {
-		r.Close()
-	}
-}
-
-// close ends the connection from outside; its session still finishes.
-func (t *tracked) close() {
-	t.mu.Lock()
-	t.closed = true
-	r := t.relay
-	t.mu.Unlock()
-	if r != nil {
-		r.Close()
-	} else {
-		t.conn.Close()
-	}
-}
-
-func (s *Server) handshakeTimeout() time.Duration { return orElse(s.HandshakeTimeout, 10*time.Second) }
-
-func (s *Server) connectTimeout() time.Duration { return orElse(s.ConnectTimeout, 150*time.Second) }
-
-func orElse(d, def time.Duration) time.Duration {
-	if d == 0 {
-		return def
-	}
-	return d
 }
 
 func (s *Server) log() *slog.Logger {
@@ -166,7 +111,7 @@ func (s *Server) Serve(l net.Listener) error {
 // ServeConn serves one connection that was accepted elsewhere, by the name of listener,
 // and returns at once. On a server that was shut down it closes c.
 func (s *Server) ServeConn(c net.Conn, listener string) {
-	t := &tracked{conn: c}
+	t := &tracked{server: s, conn: c}
 	t.session = Session{ID: s.ids.next(), Client: clientAddr(c), Listener: listener, Start: time.Now()}
 	s.mu.Lock()
 	s.start()
@@ -180,19 +125,6 @@ func (s *Server) ServeConn(c net.Conn, listener string) {
 	ctx := s.ctx
 	s.mu.Unlock()
 	go s.serve(ctx, t)
-}
-
-// finish ends a session, once.
-func (s *Server) finish(t *tracked, err error) {
-	t.session.End = time.Now()
-	t.session.Err = err
-	if s.Closed != nil {
-		s.Closed(&t.session)
-	}
-	s.mu.Lock()
-	delete(s.conns, t)
-	s.mu.Unlock()
-	s.room.Broadcast()
 }
 
 func (s *Server) forget(l net.Listener) {
@@ -246,6 +178,35 @@ func (s *Server) Close() error {
 	}
 	s.wait(context.Background())
 	return s.relays.Close()
+}
+
+// Sessions returns what is known now of each connection that is open, in no order. End
+// is zero, and Up and Down are what moved so far.
+func (s *Server) Sessions() []Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Session, 0, len(s.conns))
+	for t := range s.conns {
+		all = append(all, t.snapshot())
+	}
+	return all
+}
+
+// End ends the connections of which match says so, at once, and returns how many these
+// are. It does not wait for their sessions to be told.
+func (s *Server) End(match func(*Session) bool) int {
+	s.mu.Lock()
+	var ended []*tracked
+	for t := range s.conns {
+		if ses := t.snapshot(); match(&ses) {
+			ended = append(ended, t)
+		}
+	}
+	s.mu.Unlock()
+	for _, t := range ended {
+		t.close()
+	}
+	return len(ended)
 }
 
 func (s *Server) stopAccepting() {

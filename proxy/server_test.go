@@ -222,7 +222,7 @@ func TestNotADialect(t *testing.T) {
 // A client that says nothing, or never ends, is dropped at the handshake's deadline.
 func TestHandshakeTimeout(t *testing.T) {
 	closed := make(chan *proxy.Session, 5)
-	s := &proxy.Server{HandshakeTimeout: 50 * time.Millisecond, Closed: func(ses *proxy.Session) { closed <- ses }}
+	s := &proxy.Server{Policy: proxy.Policy{HandshakeTimeout: 50 * time.Millisecond}, Closed: func(ses *proxy.Session) { closed <- ses }}
 	address := sockstest.Serve(t, s, &sockstest.Egress{})
 	for _, b := range [][]byte{nil, {5, 1}, {5, 1, 0, 5}, []byte("CONNECT a.test"), []byte("DELETE /")} {
 		c := connect(t, address)
@@ -276,12 +276,12 @@ func TestRequest(t *testing.T) {
 }
 
 func TestVerify(t *testing.T) {
-	s := &proxy.Server{Verify: func(a socks.Auth) error {
+	s := &proxy.Server{Policy: proxy.Policy{Verify: func(_ *proxy.Session, a socks.Auth) (string, error) {
 		if a.Method == socks.UserPass && a.User == "ann" && a.Password == "right" {
-			return nil
+			return a.User, nil
 		}
-		return errors.New("wrong")
-	}}
+		return "", errors.New("wrong")
+	}}}
 	w := sockstest.NewWorld(t)
 	address := sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})
 	good, _ := socks.AppendUserPass(nil, socks.Auth{User: "ann", Password: "right"})

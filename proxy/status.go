@@ -12,12 +12,12 @@ import (
 
 // told is the status that the client of r is told when err ended its request: the one
 // place where an error becomes a code.
-func (s *Server) told(r *socks.Request, err error) socks.Status {
+func (p *Policy) told(r *socks.Request, err error) socks.Status {
 	status := statusOf(err)
 	if status == socks.TTLExpired && isLookup(r.Command) {
 		status = socks.HostUnreachable // a lookup has this one failure (Tor's socks-extensions)
 	}
-	if !s.ExtendedErrors || r.Command != socks.Connect {
+	if !p.ExtendedErrors || r.Command != socks.Connect {
 		return status.Ordinary()
 	}
 	return status
@@ -39,8 +39,10 @@ func statusOf(err error) socks.Status {
 	switch {
 	case err == nil:
 		return socks.Succeeded
-	case errors.As(err, &proxy):
+	case errors.As(err, &proxy), errors.Is(err, ErrFull):
 		return socks.GeneralFailure
+	case errors.Is(err, ErrLimit):
+		return socks.NotAllowed
 	case errors.As(err, &status) && status != socks.Succeeded:
 		return status
 	case errors.Is(err, errors.ErrUnsupported):

@@ -53,22 +53,24 @@ func TestStatus(t *testing.T) {
 		{"proxy times out", &socks.ProxyError{Proxy: "a", Err: context.DeadlineExceeded}, socks.GeneralFailure, 500, "end/MISC"},
 		{"proxy's name is unknown", &socks.ProxyError{Proxy: "a", Err: &net.DNSError{IsNotFound: true}}, socks.GeneralFailure, 500, "end/MISC"},
 		{"proxy speaks nonsense", &socks.ProxyError{Proxy: "a", Err: &socks.FormatError{Status: socks.AddressTypeNotSupported}}, socks.GeneralFailure, 500, "end/MISC"},
+		{"server is full", fmt.Errorf("%w: more than 2", ErrFull), socks.GeneralFailure, 503, "end/RESOURCELIMIT"},
+		{"client has had its share", fmt.Errorf("%w: more than 2", ErrLimit), socks.NotAllowed, 429, "end/RESOURCELIMIT"},
 		{"anything else", errors.New("odd"), socks.GeneralFailure, 500, "end/MISC"},
 		{"onion not found", socks.OnionNotFound, socks.HostUnreachable, 503, "end/RESOLVEFAILED"},
 		{"onion address", socks.OnionBadAddress, socks.GeneralFailure, 500, "end/MISC"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &Server{}
+			p := &Policy{}
 			r := &socks.Request{Version: socks.V5, Command: socks.Connect, Addr: socks.Addr{Name: "a.test", Port: 80}}
-			if got := s.told(r, c.err); got != c.socks5 {
+			if got := p.told(r, c.err); got != c.socks5 {
 				t.Errorf("SOCKS5: %v, want %v", got, c.socks5)
 			}
-			checkWords(t, r, s.told(r, c.err), c.http, c.reason)
+			checkWords(t, r, p.told(r, c.err), c.err, c.http, c.reason)
 		})
 	}
 }
 
-func checkWords(t *testing.T, r *socks.Request, status socks.Status, code int, reason string) {
+func checkWords(t *testing.T, r *socks.Request, status socks.Status, err error, code int, reason string) {
 	t.Helper()
 	four, http := *r, *r
 	four.Version, http.Version = socks.V4, socks.HTTP
@@ -76,10 +78,10 @@ func checkWords(t *testing.T, r *socks.Request, status socks.Status, code int, r
 	if status == socks.Succeeded {
 		want = 0x5A
 	}
-	if b := appendReply(nil, &four, status, socks.Addr{}); len(b) != 8 || b[1] != want {
+	if b := appendReply(nil, &four, status, socks.Addr{}, err); len(b) != 8 || b[1] != want {
 		t.Errorf("SOCKS4: % x, want code %x", b, want)
 	}
-	resp := parseAnswer(t, appendReply(nil, &http, status, socks.Addr{}))
+	resp := parseAnswer(t, appendReply(nil, &http, status, socks.Addr{}, err))
 	if resp.StatusCode != code || resp.Header.Get("Tor-Request-Failed") != reason {
 		t.Errorf("HTTP: %d %q, want %d %q", resp.StatusCode, resp.Header.Get("Tor-Request-Failed"), code, reason)
 	}
@@ -103,12 +105,12 @@ func TestStatusExtended(t *testing.T) {
 		{true, socks.Resolve, errors.ErrUnsupported, socks.CommandNotSupported},
 		{true, socks.Resolve, socks.NotAllowed, socks.NotAllowed},
 	} {
-		s := &Server{ExtendedErrors: c.extended}
-		if got := s.told(&socks.Request{Command: c.command}, c.err); got != c.want {
+		p := &Policy{ExtendedErrors: c.extended}
+		if got := p.told(&socks.Request{Command: c.command}, c.err); got != c.want {
 			t.Errorf("extended %v, %v, %v: %v, want %v", c.extended, c.command, c.err, got, c.want)
 		}
 	}
-	answer := parseAnswer(t, appendReply(nil, &socks.Request{Version: socks.HTTP}, socks.OnionNotFound, socks.Addr{}))
+	answer := parseAnswer(t, appendReply(nil, &socks.Request{Version: socks.HTTP}, socks.OnionNotFound, socks.Addr{}, socks.OnionNotFound))
 	if got := answer.Header.Get("Tor-Request-Failed"); got != "end/RESOLVEFAILED socks/F0" {
 		t.Errorf("HTTP reason %q", got)
 	}

@@ -110,15 +110,17 @@ func serveModel(dns string, login *probe.Login) (addr string, stop func(), err e
 	}
 	out := &egress.Direct{DNS: dns}
 	srv := &proxy.Server{
-		Route: func(context.Context, *socks.Request) (proxy.Egress, error) { return out, nil },
-		Log:   slog.New(slog.DiscardHandler),
+		Policy: proxy.Policy{
+			Route: func(context.Context, *proxy.Session) (proxy.Egress, error) { return out, nil },
+		},
+		Log: slog.New(slog.DiscardHandler),
 	}
 	if login != nil {
-		srv.Verify = func(a socks.Auth) error {
+		srv.Policy.Verify = func(_ *proxy.Session, a socks.Auth) (string, error) {
 			if a.Method == socks.UserPass && a.User == login.User && a.Password == login.Password {
-				return nil
+				return a.User, nil
 			}
-			return errors.New("user name or password is wrong")
+			return "", errors.New("user name or password is wrong")
 		}
 	}
 	done := make(chan struct{})

@@ -160,18 +160,20 @@ func build(o serveOptions, out proxy.Egress, log *slog.Logger) (*proxy.Server, e
 	}
 	_, isTor := out.(*tor.Pool)
 	srv := &proxy.Server{
-		Route: func(_ context.Context, r *socks.Request) (proxy.Egress, error) {
-			if !clients.admit(r) {
-				return nil, fmt.Errorf("client %v is in no --allow-client: %w", r.Client.Addr(), socks.NotAllowed)
-			}
-			return out, nil
+		Policy: proxy.Policy{
+			Route: func(_ context.Context, ses *proxy.Session) (proxy.Egress, error) {
+				if !clients.admit(ses.Request) {
+					return nil, fmt.Errorf("client %v is in no --allow-client: %w", ses.Client.Addr(), socks.NotAllowed)
+				}
+				return out, nil
+			},
+			ExtendedErrors:   o.extended || isTor,
+			HandshakeTimeout: o.handshake,
+			ConnectTimeout:   o.connect,
+			IdleTimeout:      o.idle,
 		},
-		ExtendedErrors:   o.extended || isTor,
-		HandshakeTimeout: o.handshake,
-		ConnectTimeout:   o.connect,
-		IdleTimeout:      o.idle,
-		MaxConns:         maxConns(o.maxConns),
-		Log:              log,
+		MaxConns: maxConns(o.maxConns),
+		Log:      log,
 	}
 	if o.verbose {
 		srv.Closed = func(ses *proxy.Session) { logSession(log, ses) }

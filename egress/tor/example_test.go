@@ -8,7 +8,6 @@ import (
 
 	"hosier/egress/tor"
 	"hosier/proxy"
-	"hosier/socks"
 )
 
 // Two tors that hosier runs, and clients that do not even share a circuit with themselves
@@ -28,8 +27,10 @@ func Example() {
 	go pool.Run(ctx)
 
 	srv := &proxy.Server{
-		ExtendedErrors: true,
-		Route:          func(context.Context, *socks.Request) (proxy.Egress, error) { return pool, nil },
+		Policy: proxy.Policy{
+			ExtendedErrors: true,
+			Route:          func(context.Context, *proxy.Session) (proxy.Egress, error) { return pool, nil },
+		},
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:1080")
 	if err != nil {

@@ -76,12 +76,12 @@ func fakeControl(tb testing.TB, method, file string, cookie []byte) string {
 func fakeTor(tb testing.TB, answer *sockstest.Egress) (address string, logins func() []socks.Auth) {
 	var mu sync.Mutex
 	var all []socks.Auth
-	s := &proxy.Server{Verify: func(a socks.Auth) error {
+	s := &proxy.Server{Policy: proxy.Policy{Verify: func(_ *proxy.Session, a socks.Auth) (string, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		all = append(all, a)
-		return nil
-	}}
+		return "", nil
+	}}}
 	address = sockstest.Serve(tb, s, answer)
 	return address, func() []socks.Auth {
 		mu.Lock()

@@ -20,10 +20,10 @@ import (
 
 // Isolation says which parts of a request keep it from sharing a circuit with others.
 // The zero value is the default: the listener that it came in by, the client's address
-// without the port, and what the client said about itself.
+// without the port or whom it has shown to be, and what it said about itself.
 type Isolation struct {
 	NoListener bool // do not count the listener
-	NoClient   bool // do not count the client's address
+	NoClient   bool // do not count the client's address and user
 	NoAuth     bool // do not count SOCKS users, passwords and HTTP isolation headers
 
 	Destination bool // count the host asked for, too
@@ -44,6 +44,7 @@ func (i Isolation) token(k Key, r *socks.Request) string {
 	}
 	field('l', !i.NoListener, r.Listener)
 	field('c', !i.NoClient, r.Client.Addr().Unmap().String())
+	field('i', !i.NoClient, r.User)
 	field('u', !i.NoAuth, r.Auth.User)
 	field('w', !i.NoAuth, r.Auth.Password)
 	field('h', !i.NoAuth, r.Auth.Isolation)

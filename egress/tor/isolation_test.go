@@ -29,6 +29,7 @@ func TestIsolation(t *testing.T) {
 	}{
 		{"listener", func(r *socks.Request) { r.Listener = "a" }, func(r *socks.Request) { r.Listener = "b" }, Isolation{NoListener: true}, false},
 		{"client", client("192.0.2.1:1"), client("192.0.2.2:1"), Isolation{NoClient: true}, false},
+		{"known user", func(r *socks.Request) { r.User = "a" }, func(r *socks.Request) { r.User = "b" }, Isolation{NoClient: true}, false},
 		{"user", auth(socks.Auth{Method: user, User: "a"}), auth(socks.Auth{Method: user, User: "b"}), Isolation{NoAuth: true}, false},
 		{"password", auth(socks.Auth{Method: user, User: "a", Password: "x"}), auth(socks.Auth{Method: user, User: "a", Password: "y"}), Isolation{NoAuth: true}, false},
 		{"HTTP header", auth(socks.Auth{Isolation: "a"}), auth(socks.Auth{Isolation: "b"}), Isolation{NoAuth: true}, false},

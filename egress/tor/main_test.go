@@ -63,7 +63,7 @@ func run(tb testing.TB, p *Pool) (stop func()) {
 // serve runs hosier over the pool and returns its address.
 func serve(tb testing.TB, p *Pool) string {
 	tb.Helper()
-	return sockstest.Serve(tb, &proxy.Server{ExtendedErrors: true}, p)
+	return sockstest.Serve(tb, &proxy.Server{Policy: proxy.Policy{ExtendedErrors: true}}, p)
 }
 
 // await waits until the condition holds.

@@ -171,6 +171,7 @@ func (p *Pool) do(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, 
 		m.slots.release(token, met.err == nil)
 		p.judge(m, r, met)
 		if met.connected || met.over {
+			r.Member = m.String()
 			return c, answer, met.err
 		}
 		tried[m], last = true, met.err

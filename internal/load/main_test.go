@@ -53,13 +53,15 @@ type counted struct {
 	srv      *proxy.Server
 }
 
-func startProxy(t *testing.T, verify func(socks.Auth) error) *counted {
+func startProxy(t *testing.T, verify func(*proxy.Session, socks.Auth) (string, error)) *counted {
 	t.Helper()
 	p := &counted{}
 	p.srv = &proxy.Server{
-		Route:  func(context.Context, *socks.Request) (proxy.Egress, error) { return &egress.Direct{}, nil },
-		Verify: verify,
-		Log:    slog.New(slog.DiscardHandler),
+		Policy: proxy.Policy{
+			Route:  func(context.Context, *proxy.Session) (proxy.Egress, error) { return &egress.Direct{}, nil },
+			Verify: verify,
+		},
+		Log: slog.New(slog.DiscardHandler),
 		Closed: func(s *proxy.Session) {
 			p.mu.Lock()
 			defer p.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"hosier/proxy"
 	"hosier/socks"
 )
 
@@ -112,11 +113,11 @@ func TestDialects(t *testing.T) {
 		"SOCKS5/password": {Version: socks.V5, Auth: login},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := startProxy(t, func(a socks.Auth) error {
+			p := startProxy(t, func(_ *proxy.Session, a socks.Auth) (string, error) {
 				if d.Auth.Method == socks.UserPass && a != login {
-					return socks.ErrAuth
+					return "", socks.ErrAuth
 				}
-				return nil
+				return a.User, nil
 			})
 			p.Dialect = d
 			if l := runOne(t, little(false, Rate), p.Server)[Rate]; l.Relays != 40 || l.Failed != 0 {

@@ -147,8 +147,8 @@ func Serve(tb testing.TB, s *proxy.Server, out proxy.Egress) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if s.Route == nil {
-		s.Route = func(context.Context, *socks.Request) (proxy.Egress, error) { return out, nil }
+	if s.Policy.Route == nil && s.PolicyFor == nil {
+		s.Policy.Route = func(context.Context, *proxy.Session) (proxy.Egress, error) { return out, nil }
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()

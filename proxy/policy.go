@@ -1,0 +1,80 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"hosier/socks"
+)
+
+// Policy is what holds for a connection. Only Route is required; without it every
+// request is refused. A Policy may serve many connections at once, and must not change
+// once it does.
+type Policy struct {
+	// Prepare makes of an accepted connection the one that the client speaks on: it may
+	// read a PROXY header, begin TLS, look at the peer, and set Client and User of the
+	// session. The deadline of the handshake is set on the connection, which it returns
+	// or wraps; after an error it is closed without a byte. Nil takes it as it is.
+	Prepare func(context.Context, *Session, net.Conn) (net.Conn, error)
+
+	// Dialects are those that are served; all if 0. A client of another one is told so
+	// as early as its dialect can say it.
+	Dialects Dialects
+
+	// Verify judges what a client says about itself, as in [socks.Accept]: a client
+	// without a password has the method NoAuth. The user it returns is that of the
+	// request. Nil believes everyone, and knows no users but those of Prepare. It is
+	// called from the connection's goroutine.
+	Verify func(*Session, socks.Auth) (user string, err error)
+
+	// Route chooses the way out of the session's request, or refuses it, and may note in
+	// Rule of the session why. An error that wraps no [socks.Status] gives the client a
+	// general failure; socks.NotAllowed is the refusal by a rule.
+	Route func(context.Context, *Session) (Egress, error)
+
+	// ExtendedErrors lets SOCKS5 clients see Tor's codes F0 to F7. Without it they get
+	// the ordinary code nearest to it.
+	ExtendedErrors bool
+
+	HandshakeTimeout time.Duration // from accept to the whole request; 10 s if 0
+	ConnectTimeout   time.Duration // for the way out to answer; 150 s if 0, since Tor takes up to 125
+	IdleTimeout      time.Duration // ends a relay in which nothing moves; no limit if 0
+	TotalTimeout     time.Duration // from accept to the end, whatever moves; no limit if 0
+}
+
+// Dialects is a set of dialects.
+type Dialects uint8
+
+// The dialects that a [Policy] may serve.
+const (
+	SOCKS4 Dialects = 1 << iota // and 4A
+	SOCKS5
+	CONNECT // of HTTP
+)
+
+func (d Dialects) has(one Dialects) bool { return d == 0 || d&one != 0 }
+
+// Why a request was refused that no rule would have refused.
+var (
+	// ErrFull says that the server serves as many as it can: code 01, HTTP 503.
+	ErrFull = errors.New("proxy: too many connections")
+	// ErrLimit says that this client has had its share: code 02, HTTP 429.
+	ErrLimit = errors.New("proxy: client has reached its limit")
+	// ErrDialect says that the listener does not serve the dialect of the client.
+	ErrDialect = errors.New("proxy: dialect is not served here")
+	// ErrTotal is the end of a connection that was open for as long as it may.
+	ErrTotal = errors.New("proxy: connection was open for as long as it may")
+)
+
+func (p *Policy) handshakeTimeout() time.Duration { return orElse(p.HandshakeTimeout, 10*time.Second) }
+
+func (p *Policy) connectTimeout() time.Duration { return orElse(p.ConnectTimeout, 150*time.Second) }
+
+func orElse(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return d
+}

@@ -1,0 +1,111 @@
+package proxy
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"hosier/internal/relay"
+)
+
+// tracked is one connection that the server has not finished.
+type tracked struct {
+	server  *Server
+	surplus bool
+
+	mu      sync.Mutex
+	session Session // as far as others may know it: serve works on its own
+	conn    net.Conn
+	relay   *relay.Relay // once handed over
+	total   *time.Timer
+	cause   error // why it was closed from outside
+	closed  bool
+}
+
+// show lets others know how far the session came.
+func (t *tracked) show(ses *Session) {
+	t.mu.Lock()
+	t.session = *ses
+	t.mu.Unlock()
+}
+
+func (t *tracked) snapshot() Session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ses := t.session
+	if t.relay != nil {
+		ses.Up, ses.Down = t.relay.Bytes()
+	}
+	return ses
+}
+
+// replace makes c the one to close.
+func (t *tracked) replace(c net.Conn) {
+	t.mu.Lock()
+	t.conn = c
+	closed := t.closed
+	t.mu.Unlock()
+	if closed {
+		c.Close()
+	}
+}
+
+// handOver makes r the one to close.
+func (t *tracked) handOver(r *relay.Relay) {
+	t.mu.Lock()
+	t.relay = r
+	closed := t.closed
+	t.mu.Unlock()
+	if closed {
+		r.Close()
+	}
+}
+
+// limit ends the connection after d, unless that is 0.
+func (t *tracked) limit(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.total = time.AfterFunc(d-time.Since(t.session.Start), func() { t.end(ErrTotal) })
+}
+
+// close ends the connection from outside; its session still finishes.
+func (t *tracked) close() { t.end(nil) }
+
+func (t *tracked) end(cause error) {
+	t.mu.Lock()
+	if t.cause == nil {
+		t.cause = cause
+	}
+	t.closed = true
+	r, c := t.relay, t.conn
+	t.mu.Unlock()
+	if r != nil {
+		r.Close()
+	} else {
+		c.Close()
+	}
+}
+
+// finish ends the session, once.
+func (t *tracked) finish(ses *Session, err error) {
+	t.mu.Lock()
+	if t.cause != nil {
+		err = t.cause
+	}
+	if t.total != nil {
+		t.total.Stop()
+	}
+	t.mu.Unlock()
+	ses.End, ses.Err = time.Now(), err
+	s := t.server
+	if s.Closed != nil {
+		s.Closed(ses)
+	}
+	s.mu.Lock()
+	delete(s.conns, t)
+	s.mu.Unlock()
+	s.room.Broadcast()
+}
