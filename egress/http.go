@@ -43,7 +43,7 @@ func (h *HTTP) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr
 	if path, ok := strings.CutPrefix(h.Proxy, "unix:"); ok {
 		network, address = "unix", path
 	}
-	c, err := new(net.Dialer).DialContext(ctx, network, address)
+	c, err := (&net.Dialer{Timeout: proxyTimeout}).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, socks.Addr{}, &socks.ProxyError{Proxy: h.Proxy, Err: err}
 	}

@@ -25,7 +25,16 @@ func (s *SOCKS) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Add
 	if err := refuseOnion(r.Addr); err != nil {
 		return nil, socks.Addr{}, err
 	}
-	return s.Dialer.Do(ctx, r)
+	return s.dialer().Do(ctx, r)
+}
+
+// dialer is the Dialer with a limit of time for reaching the proxy.
+func (s *SOCKS) dialer() *socks.Dialer {
+	d := s.Dialer
+	if d.Forward == nil {
+		d.Forward = (&net.Dialer{Timeout: proxyTimeout}).DialContext
+	}
+	return &d
 }
 
 // Resolve passes RESOLVE on. The error matches errors.ErrUnsupported if the proxy does
@@ -37,13 +46,13 @@ func (s *SOCKS) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, erro
 	if r.Addr.IP.IsValid() {
 		return r.Addr.IP, nil
 	}
-	ip, err := s.Dialer.Resolve(ctx, r.Addr.Name)
+	ip, err := s.dialer().Resolve(ctx, r.Addr.Name)
 	return ip, hungUp(r, err)
 }
 
 // ResolvePTR passes RESOLVE_PTR on. Its errors are those of Resolve.
 func (s *SOCKS) ResolvePTR(ctx context.Context, r *socks.Request) (string, error) {
-	name, err := s.Dialer.ResolvePTR(ctx, r.Addr.IP)
+	name, err := s.dialer().ResolvePTR(ctx, r.Addr.IP)
 	return name, hungUp(r, err)
 }
 

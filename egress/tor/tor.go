@@ -103,19 +103,27 @@ func (p *Pool) init() {
 // ready before ctx ends, is a *socks.ProxyError; another failure wraps the socks.Status
 // that tor answered, or the error of ctx.
 func (p *Pool) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
+	return p.dial(ctx, r, p.Isolation)
+}
+
+func (p *Pool) dial(ctx context.Context, r *socks.Request, i Isolation) (net.Conn, socks.Addr, error) {
 	if err := r.Addr.CheckOnion(); err != nil {
 		return nil, socks.Addr{}, err // tor says so only on a port with ExtendedErrors
 	}
-	c, _, err := p.do(ctx, r)
+	c, _, err := p.do(ctx, r, i)
 	return c, socks.Addr{}, err
 }
 
 // Resolve asks Tor for an address of the name. Its errors are those of Dial.
 func (p *Pool) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error) {
+	return p.resolve(ctx, r, p.Isolation)
+}
+
+func (p *Pool) resolve(ctx context.Context, r *socks.Request, i Isolation) (netip.Addr, error) {
 	if r.Addr.IP.IsValid() {
 		return r.Addr.IP, nil
 	}
-	answer, err := p.lookup(ctx, r)
+	answer, err := p.lookup(ctx, r, i)
 	if err == nil && !answer.IP.IsValid() {
 		err = &socks.ProxyError{Proxy: p.String(), Err: errors.New("answer to RESOLVE is not an address")}
 	}
@@ -124,19 +132,36 @@ func (p *Pool) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error
 
 // ResolvePTR asks Tor for the name of the address. Its errors are those of Dial.
 func (p *Pool) ResolvePTR(ctx context.Context, r *socks.Request) (string, error) {
-	answer, err := p.lookup(ctx, r)
+	return p.resolvePTR(ctx, r, p.Isolation)
+}
+
+func (p *Pool) resolvePTR(ctx context.Context, r *socks.Request, i Isolation) (string, error) {
+	answer, err := p.lookup(ctx, r, i)
 	if err == nil && answer.Name == "" {
 		err = &socks.ProxyError{Proxy: p.String(), Err: errors.New("answer to RESOLVE_PTR is not a name")}
 	}
 	return answer.Name, err
 }
 
-func (p *Pool) lookup(ctx context.Context, r *socks.Request) (socks.Addr, error) {
-	c, answer, err := p.do(ctx, r)
+func (p *Pool) lookup(ctx context.Context, r *socks.Request, i Isolation) (socks.Addr, error) {
+	c, answer, err := p.do(ctx, r, i)
 	if err != nil {
 		return socks.Addr{}, err
 	}
 	return answer, c.Close()
+}
+
+// Ready reports whether a member can serve now.
+func (p *Pool) Ready() bool {
+	p.init()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.all {
+		if m.health.state() == Ready {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Pool) String() string {
@@ -149,9 +174,9 @@ func (p *Pool) String() string {
 
 // do has a member serve the request. When a tor cannot even be connected to, it was told
 // nothing, and so the next one may be asked.
-func (p *Pool) do(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
+func (p *Pool) do(ctx context.Context, r *socks.Request, i Isolation) (net.Conn, socks.Addr, error) {
 	p.init()
-	token := p.Isolation.token(p.key, r)
+	token := i.token(p.key, r)
 	order := ranked(p.all, token)
 	tried := make(map[*member]bool, len(order))
 	var last error
