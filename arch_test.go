@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"proxy":              {"socks", "internal/relay"},
 	"internal/sockstest": {"socks", "proxy"},
 	"internal/load":      {"socks"}, // not relay: the yardstick must not be made of what is measured
+	"internal/listen":    {"proxy"}, // and go-proxyproto
 	"cmd/hosier":         {"*"},
 }
 

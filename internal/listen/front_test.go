@@ -1,0 +1,217 @@
+package listen
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"math/big"
+	"net"
+	"net/netip"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"hosier/proxy"
+)
+
+const signature2 = "\r\n\r\n\x00\r\nQUIT\n"
+
+// The headers of HAProxy's proxy-protocol.txt. What follows one stays in the connection.
+func TestProxyHeader(t *testing.T) {
+	real := netip.MustParseAddrPort("10.0.0.1:5000")
+	v4 := signature2 + "\x21\x11\x00\x0c\xc0\x00\x02\x07\x7f\x00\x00\x01\x10\xe1\x04\x38"
+	for _, c := range []struct{ name, send, want string }{
+		{"1/TCP4", "PROXY TCP4 192.0.2.7 127.0.0.1 4321 1080\r\n", "192.0.2.7:4321"},
+		{"1/TCP6", "PROXY TCP6 2001:db8::7 ::1 4321 1080\r\n", "[2001:db8::7]:4321"},
+		{"1/UNKNOWN", "PROXY UNKNOWN\r\n", real.String()},
+		{"1/UNKNOWN with addresses", "PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", real.String()},
+		{"1/longest", "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:fff1 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n", "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:fff1]:65535"},
+		{"2/TCP4", v4, "192.0.2.7:4321"},
+		{"2/with a TLV", signature2 + "\x21\x11\x00\x10\xc0\x00\x02\x07\x7f\x00\x00\x01\x10\xe1\x04\x38\x04\x00\x01\x00", "192.0.2.7:4321"},
+		{"2/LOCAL", signature2 + "\x20\x00\x00\x00", real.String()},
+		{"none", "\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x50", ""},
+		{"HTTP", "CONNECT a.test:80 HTTP/1.1\r\n\r\n", ""},
+		{"1/no end", "PROXY TCP4 " + strings.Repeat("1", 200), ""},
+		{"1/bad address", "PROXY TCP4 192.0.2.777 127.0.0.1 4321 1080\r\n", ""},
+		{"1/bad port", "PROXY TCP4 192.0.2.7 127.0.0.1 70000 1080\r\n", ""},
+		{"2/version 3", signature2 + "\x31\x11\x00\x0c" + v4[16:], ""},
+		{"2/too long", signature2 + "\x21\x11\xff\xff" + strings.Repeat("x", 65535), ""},
+		{"2/cut off", v4[:20], ""},
+		{"cut off", "PRO", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			client, server := net.Pipe()
+			defer server.Close()
+			go func() {
+				io.WriteString(client, c.send+"\x05rest")
+				client.Close()
+			}()
+			f := &Front{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+			ses := &proxy.Session{Client: real}
+			conn, err := f.Prepare(t.Context(), ses, server)
+			if (err == nil) != (c.want != "") {
+				t.Fatalf("error %v, want client %q", err, c.want)
+			}
+			if err != nil {
+				return
+			}
+			if rest, _ := io.ReadAll(conn); ses.Client.String() != c.want || string(rest) != "\x05rest" || conn != server {
+				t.Errorf("client %v, then %q", ses.Client, rest)
+			}
+		})
+	}
+}
+
+// Who is not trusted to name clients is the client, whatever it sends.
+func TestProxyHeaderUntrusted(t *testing.T) {
+	f := &Front{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	client, server := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	ses := &proxy.Session{Client: netip.MustParseAddrPort("192.0.2.1:1")}
+	if c, err := f.Prepare(t.Context(), ses, server); c != server || err != nil || ses.Client.Port() != 1 {
+		t.Errorf("%v, %v, client %v", c, err, ses.Client)
+	}
+}
+
+func FuzzProxyHeader(f *testing.F) {
+	f.Add([]byte("PROXY TCP4 192.0.2.7 127.0.0.1 4321 1080\r\n"))
+	f.Add([]byte(signature2 + "\x21\x11\x00\x0c\xc0\x00\x02\x07\x7f\x00\x00\x01\x10\xe1\x04\x38"))
+	f.Add([]byte(signature2 + "\x20\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		head, err := cutHeader(bytes.NewReader(append(b, "after"...)))
+		if err == nil && (len(head) > maxHeader2 || !bytes.HasPrefix(append(b, "after"...), head)) {
+			t.Errorf("cut %q of %q", head, b)
+		}
+	})
+}
+
+func TestPeerUser(t *testing.T) {
+	if !PeerUsersHere {
+		t.Skip("this system does not tell")
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(t.Context(), "unix:"+filepath.Join(t.TempDir(), "s"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	ses := &proxy.Session{}
+	if _, err := (&Front{PeerUsers: true}).Prepare(t.Context(), ses, server); err != nil || ses.User != me.Username {
+		t.Errorf("user %q, %v, want %q", ses.User, err, me.Username)
+	}
+	if got := userName(4_000_000_000); got != "uid:4000000000" {
+		t.Errorf("a user without a name is %q (this one is %s)", got, strconv.Itoa(os.Getuid()))
+	}
+}
+
+// With an authority of its own a listener knows its clients by their certificates.
+func TestTLS(t *testing.T) {
+	authority := newAuthority(t)
+	pool := x509.NewCertPool()
+	pool.AddCert(authority.cert)
+	other := newAuthority(t)
+	f := &Front{TLS: &tls.Config{
+		Certificates: []tls.Certificate{authority.issue(t, "proxy")},
+		ClientCAs:    pool,
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+	}}
+	for name, c := range map[string]struct {
+		certs []tls.Certificate
+		want  string
+	}{
+		"known":          {[]tls.Certificate{authority.issue(t, "ann")}, "ann"},
+		"without a name": {[]tls.Certificate{authority.issue(t, "")}, ""},
+		"of another":     {[]tls.Certificate{other.issue(t, "ann")}, ""},
+		"none":           {nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			raw, server := net.Pipe()
+			defer raw.Close()
+			defer server.Close()
+			go func() {
+				c := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, Certificates: c.certs})
+				c.Handshake()
+				io.Copy(io.Discard, c)
+			}()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			ses := &proxy.Session{}
+			secure, err := f.Prepare(ctx, ses, server)
+			if (err == nil) != (c.want != "") || ses.User != c.want {
+				t.Errorf("user %q, %v", ses.User, err)
+			}
+			if _, ok := secure.(*tls.Conn); err == nil && !ok {
+				t.Errorf("the client speaks on a %T", secure)
+			}
+		})
+	}
+}
+
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) authority {
+	t.Helper()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	a := authority{template, newKey(t)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func (a authority) issue(t *testing.T, name string) tls.Certificate {
+	t.Helper()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	key := newKey(t)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}

@@ -1,0 +1,31 @@
+package listen
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// PeerUsersHere says whether this system tells who is at the other end of a Unix socket.
+const PeerUsersHere = true
+
+func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
+
+func peerUser(c *net.UnixConn) (string, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return "", err
+	}
+	var cred *unix.Ucred
+	var cerr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return "", err
+	}
+	if cerr != nil {
+		return "", cerr
+	}
+	return userName(cred.Uid), nil
+}
