@@ -29,12 +29,13 @@ var mayImport = map[string][]string{
 	"internal/sockstest": {"socks", "proxy"},
 	"internal/load":      {"socks"}, // not relay: the yardstick must not be made of what is measured
 	"internal/listen":    {"proxy"}, // and go-proxyproto
+	"internal/rules":     {"socks"},
 	"cmd/hosier":         {"*"},
 }
 
 // stdOnly are the rooms of the library: nothing but the standard library and
 // golang.org/x comes in with them.
-var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "probe", "internal/relay"}
+var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/rules"}
 
 // pure are the files of the codec. They must run without a world.
 var pure = map[string][]string{

@@ -1,0 +1,146 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"hosier/socks"
+)
+
+// Explain decides as [Set.Decide] does, and tells each step to a person, a line each: the
+// rules that were looked at and why they did not match, the one that did, and where the
+// name would be looked up. The lines name what the request asked for.
+func (s *Set) Explain(listener string, r *socks.Request) (Decision, []string) {
+	d := s.Decide(listener, r)
+	if len(s.outcomes) == 0 {
+		return d, []string{d.Err.Error()}
+	}
+	q := newQuery(listener, r)
+	var trail []string
+	for i := range d.at {
+		o := &s.outcomes[i]
+		trail = append(trail, fmt.Sprintf("%s: not this one: %s", o.where, o.rule.mismatch(&q)))
+	}
+	trail = append(trail, s.verdict(&d))
+	if d.Err == nil {
+		trail = append(trail, s.lookup(&d)...)
+	}
+	return d, trail
+}
+
+// verdict tells what decided, and what it says.
+func (s *Set) verdict(d *Decision) string {
+	o := &s.outcomes[d.at]
+	var text string
+	switch {
+	case o.rule != nil:
+		text = o.where + ": this one: "
+	case len(o.via) > 0:
+		text = o.where + ": no rule matches, so the via of all others: "
+	}
+	if d.Err != nil {
+		return text + d.Err.Error()
+	}
+	text += "via " + strings.Join(d.Via, ", then ")
+	if len(d.Via) < len(o.via) {
+		text += " (the others are not Tor, and get no .onion name)"
+	}
+	return text
+}
+
+// lookup tells where the name is looked up.
+func (s *Set) lookup(d *Decision) (lines []string) {
+	a := d.request.Addr
+	for _, way := range d.Via {
+		switch kind := s.ways[way]; {
+		case a.Name == "" && d.request.Command == socks.ResolvePTR && kind == Direct:
+			lines = append(lines, way+": this host asks for the name of the address")
+		case a.Name == "":
+			continue
+		case kind == Direct:
+			lines = append(lines, way+": this host looks the name up"+s.judges(d.at))
+		case a.IsOnion():
+			lines = append(lines, way+": Tor finds the onion service; nobody looks the name up")
+		case kind == Tor:
+			lines = append(lines, way+": the name goes into Tor, and is looked up where it leaves")
+		default:
+			lines = append(lines, way+": the name goes to the proxy as it is, and is looked up there")
+		}
+	}
+	return lines
+}
+
+// judges names the rules above at that may yet refuse what a name leads to.
+func (s *Set) judges(at int) string {
+	var above []string
+	for _, o := range s.outcomes[:at] {
+		if len(o.addresses) > 0 {
+			above = append(above, o.where)
+		}
+	}
+	if len(above) == 0 {
+		return ""
+	}
+	return ", and asks " + some(above, "and") + " about each address that comes of it"
+}
+
+// mismatch tells the first reason why r does not match.
+func (r *Rule) mismatch(q *query) string {
+	one := func(one Rule) bool { return !one.matches(q) }
+	switch {
+	case one(Rule{Listeners: r.Listeners}):
+		return fmt.Sprintf("listener %s is not %s", q.listener, some(r.Listeners, "or"))
+	case one(Rule{Clients: r.Clients}) && !q.client.IsValid():
+		return "a client on a Unix socket has no address"
+	case one(Rule{Clients: r.Clients}):
+		return fmt.Sprintf("client %v is not in %s", q.client, some(texts(r.Clients, prefixText), "or"))
+	case one(Rule{Users: r.Users}) && q.user == "":
+		return fmt.Sprintf("the client has not shown to be %s", some(r.Users, "or"))
+	case one(Rule{Users: r.Users}):
+		return fmt.Sprintf("user %s is not %s", q.user, some(r.Users, "or"))
+	case one(Rule{Commands: r.Commands}):
+		return fmt.Sprintf("command %v is not %s", q.command, some(texts(r.Commands, socks.Command.String), "or"))
+	case one(Rule{Ports: r.Ports}) && !hasPort(q.command):
+		return fmt.Sprintf("%v has no port", q.command)
+	case one(Rule{Ports: r.Ports}):
+		return fmt.Sprintf("port %d is not %s", q.port, some(texts(r.Ports, Ports.String), "or"))
+	}
+	return r.elsewhere(q)
+}
+
+// elsewhere tells why the destination is not that of r.
+func (r *Rule) elsewhere(q *query) string {
+	list := some(texts(r.To, Dest.String), "or")
+	isIP := func(d Dest) bool { return d.kind == isAddress }
+	switch {
+	case q.name == "" && !q.ip.IsValid():
+		return "the request names no destination"
+	case q.name == "" && !slices.ContainsFunc(r.To, isIP):
+		return fmt.Sprintf("%v is an address, and %s is about names", q.ip, list)
+	case q.name == "":
+		return fmt.Sprintf("%v is not in %s", q.ip, list)
+	case !slices.ContainsFunc(r.To, func(d Dest) bool { return !isIP(d) }):
+		return fmt.Sprintf("%s is a name, and is not looked up to compare it with %s", q.name, list)
+	}
+	return fmt.Sprintf("%s is not %s", q.name, list)
+}
+
+func texts[T any](list []T, text func(T) string) []string {
+	all := make([]string, len(list))
+	for i, x := range list {
+		all[i] = text(x)
+	}
+	return all
+}
+
+// some joins a list that may be long.
+func some(list []string, word string) string {
+	const most = 4
+	if n := len(list); n > most+1 {
+		return strings.Join(list[:most], ", ") + fmt.Sprintf(" %s one of %d others", word, n-most)
+	} else if n > 1 {
+		return strings.Join(list[:n-1], ", ") + " " + word + " " + list[n-1]
+	}
+	return strings.Join(list, "")
+}
