@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"time"
 
 	"hosier/socks"
 )
@@ -12,7 +13,6 @@ import (
 // front is one conversation up to its request.
 type front struct {
 	*Policy
-	server  *Server
 	ses     *Session
 	conn    net.Conn
 	refusal error // the request will be refused with it, whoever asks
@@ -22,35 +22,45 @@ type front struct {
 // that came after it, and returns the connection that the client speaks on. If both the
 // request and the error are non-nil the client still awaits a reply; if the request is
 // nil nothing more is owed.
-func (p *Policy) negotiate(ctx context.Context, s *Server, t *tracked, ses *Session, refusal error) (c net.Conn, r *socks.Request, early []byte, err error) {
-	c = t.conn
+func (p *Policy) negotiate(ctx context.Context, t *tracked, ses *Session) (c net.Conn, r *socks.Request, early []byte, err error) {
+	f := front{Policy: p, ses: ses, conn: t.conn}
 	deadline := ses.Start.Add(p.handshakeTimeout())
-	c.SetDeadline(deadline)
-	if p.Prepare != nil {
-		ctx, cancel := context.WithDeadline(ctx, deadline)
-		defer cancel()
-		better, err := p.Prepare(ctx, ses, c)
-		if err != nil {
-			c.Close()
-			return c, nil, nil, err
-		}
-		if c = better; c != t.conn {
-			t.replace(c)
-		}
+	f.conn.SetDeadline(deadline)
+	if err := f.prepare(ctx, deadline); err != nil {
+		t.conn.Close()
+		return t.conn, nil, nil, err
 	}
-	br := s.reader(c)
-	defer s.giveBack(br)
-	f := front{Policy: p, server: s, ses: ses, conn: c, refusal: refusal}
+	t.replace(f.conn)
+	if t.surplus && f.refusal == nil {
+		f.refusal = fmt.Errorf("%w: more than %d", ErrFull, t.server.MaxConns)
+	}
+	br := t.server.reader(f.conn)
+	defer t.server.giveBack(br)
 	r, early, err = f.accept(br)
 	if r == nil {
-		return c, nil, nil, err
+		return f.conn, nil, nil, err
 	}
 	r.Client, r.Listener, r.User = ses.Client, ses.Listener, ses.User
 	if err == nil {
-		err = refusal
+		err = f.refusal
 	}
 	rest, _ := br.Peek(br.Buffered())
-	return c, r, append(early, rest...), err
+	return f.conn, r, append(early, rest...), err
+}
+
+// prepare comes to the connection that the client speaks on, or to an error.
+func (f *front) prepare(ctx context.Context, deadline time.Time) error {
+	if f.Prepare == nil {
+		return nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	c, err := f.Prepare(ctx, f.ses, f.conn)
+	if c == nil {
+		return err
+	}
+	f.conn, f.refusal = c, err
+	return nil
 }
 
 // accept is where the first byte decides.

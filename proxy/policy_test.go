@@ -29,11 +29,11 @@ func TestPolicyFor(t *testing.T) {
 	out := &egress.Direct{DNS: w.DNS.Addr}
 	open := &proxy.Policy{Route: func(context.Context, *proxy.Session) (proxy.Egress, error) { return out, nil }}
 	policies := make(chan *proxy.Policy, 1)
-	s := &proxy.Server{PolicyFor: func(ses *proxy.Session) (*proxy.Policy, error) {
+	s := &proxy.Server{PolicyFor: func(ses *proxy.Session) *proxy.Policy {
 		if ses.ID == 0 || !ses.Client.IsValid() || ses.Listener == "" {
 			t.Errorf("session is %+v", ses)
 		}
-		return <-policies, nil
+		return <-policies
 	}}
 	address := sockstest.Serve(t, s, nil)
 	request := join([]byte{5, 1, 0}, connect5("echo.test", w.Echo))
@@ -62,7 +62,8 @@ func TestPolicyRefuses(t *testing.T) {
 		{fmt.Errorf("%w: more than 5", proxy.ErrLimit), 2, 0x5B, "HTTP/1.1 429 "},
 		{fmt.Errorf("%w: more than 9", proxy.ErrFull), 1, 0x5B, "HTTP/1.1 503 "},
 	} {
-		policy := &proxy.Policy{
+		policy := proxy.Policy{
+			Prepare: func(_ context.Context, _ *proxy.Session, conn net.Conn) (net.Conn, error) { return conn, c.err },
 			Verify: func(*proxy.Session, socks.Auth) (string, error) {
 				t.Error("the password was judged")
 				return "", nil
@@ -72,7 +73,7 @@ func TestPolicyRefuses(t *testing.T) {
 				return nil, nil
 			},
 		}
-		s := &proxy.Server{PolicyFor: func(*proxy.Session) (*proxy.Policy, error) { return policy, c.err }}
+		s := &proxy.Server{Policy: policy}
 		address := sockstest.Serve(t, s, nil)
 		for dialect, talk := range map[string]struct{ send, want []byte }{
 			"SOCKS5": {join([]byte{5, 1, 0}, connect5("a.test", 80)), []byte{5, 0, 5, c.socks5}},

@@ -23,13 +23,13 @@ const (
 // when serve has returned; it ends in finish.
 func (s *Server) serve(ctx context.Context, t *tracked) {
 	ses := t.session
-	p, refusal := s.policy(t, &ses)
+	p := s.policy(&ses)
 	if p == nil {
 		t.conn.Close()
-		t.finish(&ses, refusal)
+		t.finish(&ses, errNoPolicy)
 		return
 	}
-	c, req, early, err := p.negotiate(ctx, s, t, &ses, refusal) // sniff, handshake
+	c, req, early, err := p.negotiate(ctx, t, &ses) // sniff, handshake
 	if req == nil {
 		s.hangUp(c)
 		t.finish(&ses, err)
@@ -61,16 +61,13 @@ func (s *Server) serve(ctx context.Context, t *tracked) {
 	s.startRelay(t, p, relay.Pair{Client: c, Server: a.conn, ToServer: early}) // relay
 }
 
-// policy finds what holds for the connection, and whether it is to be refused.
-func (s *Server) policy(t *tracked, ses *Session) (*Policy, error) {
-	p, err := &s.Policy, error(nil)
+var errNoPolicy = errors.New("there is no policy for this connection")
+
+func (s *Server) policy(ses *Session) *Policy {
 	if s.PolicyFor != nil {
-		p, err = s.PolicyFor(ses)
+		return s.PolicyFor(ses)
 	}
-	if t.surplus && err == nil {
-		err = fmt.Errorf("%w: more than %d", ErrFull, s.MaxConns)
-	}
-	return p, err
+	return &s.Policy
 }
 
 // route asks the policy for a way out.

@@ -25,11 +25,9 @@ type Server struct {
 	Policy Policy
 
 	// PolicyFor chooses what holds for the connection that has begun; Client, Listener
-	// and ID of the session are set. The connection keeps that policy to its end. With an
-	// error the client may say what it wants, but nobody asks Verify and Route, and the
-	// request is refused with that error ([ErrFull], [ErrLimit], …); without a policy it
-	// is closed without a byte.
-	PolicyFor func(*Session) (*Policy, error)
+	// and ID of the session are set. The connection keeps that policy to its end. If it
+	// is nil the connection is closed without a byte.
+	PolicyFor func(*Session) *Policy
 
 	// MaxConns is how many connections are served at once; no limit if 0. A few more are
 	// answered with [ErrFull]; beyond those, clients wait to be accepted.
