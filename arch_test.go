@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"socks":              {},
 	"internal/relay":     {},
 	"internal/tornet":    {},
+	"internal/users":     {},
 	"egress":             {"socks"},
 	"egress/tor":         {"socks", "egress"},
 	"probe":              {"socks"},
