@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"internal/load":      {"socks"}, // not relay: the yardstick must not be made of what is measured
 	"internal/listen":    {"proxy"}, // and go-proxyproto
 	"internal/rules":     {"socks"},
+	"internal/config":    {"socks", "internal/rules"}, // and go-toml
 	"cmd/hosier":         {"*"},
 }
 

@@ -1,0 +1,275 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hosier/internal/rules"
+)
+
+// config makes a Config of the root, as far as the mistakes let it.
+func (r *reader) config(root *node) *Config {
+	d := newDraft()
+	d.places = r.read(root, inTop, r.top(d))
+	c := &d.config
+	r.shortListeners(d)
+	for i := range c.Listeners {
+		r.checkListener(&c.Listeners[i], c.Listeners[:i])
+	}
+	a := r.newAtlas(d)
+	c.Rules = r.ruleSet(d, a)
+	r.checkWays(d)
+	r.checkTimes(d.policy, d.places)
+	r.checkIsolation(d.isolation, d.places)
+	for _, w := range d.egresses {
+		r.checkIsolation(w.isolation, w.places)
+	}
+	r.checkLimits(d)
+	return c
+}
+
+// shortListeners adds the listeners of the short form, before those with a table.
+func (r *reader) shortListeners(d *draft) {
+	c := &d.config
+	if len(d.listen) == 0 && len(c.Listeners) == 0 {
+		d.listen = []address{{"127.0.0.1:1080", rules.Pos{File: "default"}}}
+	}
+	var short []Listener
+	for _, one := range d.listen {
+		text := r.checkAddress(one.text, one.at)
+		short = append(short, Listener{Name: text, At: one.at, Address: text, Policy: d.policy, places: places{}})
+	}
+	c.Listeners = append(short, c.Listeners...)
+}
+
+// checkAddress tells whether an address can be listened on without a lookup, and returns
+// it, or "".
+func (r *reader) checkAddress(text string, at rules.Pos) string {
+	const mend = `write host:port such as "127.0.0.1:1080", "unix:/path", or "systemd:NAME"`
+	kind, rest, ok := strings.Cut(text, ":")
+	switch {
+	case !ok:
+		r.fail(at, "%s is no address; %s", shown(text), mend)
+	case kind == "unix" && !strings.HasPrefix(rest, "/"):
+		r.fail(at, `%s: write the whole path, such as "unix:/run/hosier/socks.sock"`, shown(text))
+	case kind == "systemd" && (rest == "" || strings.ContainsAny(rest, ":/ ")):
+		r.fail(at, "%s: behind systemd: stands what FileDescriptorName= of the socket unit says", shown(text))
+	case kind == "unix" || kind == "systemd":
+		return text
+	default:
+		return r.checkTCP(text, at, mend)
+	}
+	return ""
+}
+
+func (r *reader) checkTCP(text string, at rules.Pos, mend string) string {
+	i := strings.LastIndexByte(text, ':')
+	host, port := text[:i], text[i+1:]
+	_, err := netip.ParseAddrPort(text)
+	n, perr := strconv.ParseUint(port, 10, 16)
+	switch {
+	case perr != nil:
+		r.fail(at, "%s: the port is not a number from 0 to 65535; %s", shown(text), mend)
+	case err == nil, host == "", host == "localhost":
+		return host + ":" + strconv.FormatUint(n, 10)
+	case strings.Contains(host, ":"):
+		r.fail(at, `%s: an IPv6 address stands in brackets before its port, such as "[::1]:1080"`, shown(text))
+	default:
+		r.fail(at, "%s: a name would have to be looked up; write an address of this host, or localhost", shown(text))
+	}
+	return ""
+}
+
+// isBeyondLoopback tells whether other hosts can reach an address; of systemd's sockets it is not known.
+func isBeyondLoopback(address string) bool {
+	if address == "" || strings.HasPrefix(address, "unix:") || strings.HasPrefix(address, "systemd:") ||
+		strings.HasPrefix(address, "localhost:") {
+		return false
+	}
+	ap, err := netip.ParseAddrPort(address)
+	return err != nil || !ap.Addr().Unmap().IsLoopback()
+}
+
+func (r *reader) checkListener(l *Listener, before []Listener) {
+	at := l.At
+	if p, ok := l.places["listen"]; ok {
+		at = p
+	}
+	for i := range before {
+		if b := &before[i]; l.Address != "" && b.Address == l.Address && !strings.HasSuffix(l.Address, ":0") {
+			r.fail(at, "%s is listened on already, by line %d; remove one, or take another address", l.Address, b.At.Line)
+		}
+	}
+	if isBeyondLoopback(l.Address) && !l.IsGuarded() {
+		r.fail(at, "other hosts could reach %s, and anyone there could use it; name the clients that may with allow-client, "+
+			"or have them log in with users or tls-client-ca, or listen on 127.0.0.1", l.Address)
+	}
+	r.checkSocket(l)
+	r.checkTLS(l)
+	if l.Users != "" && slices.Equal(l.Dialects, []string{"socks4"}) {
+		r.fail(r.place(l, "dialects"), "SOCKS4 has no passwords, so nobody could use this listener; "+
+			`add a dialect, or write users = ""`)
+	}
+	r.checkTimes(l.Policy, l.places)
+	r.checkIsolation(l.Isolation, l.places)
+}
+
+// place is where a key of l stands, or l itself if the value is a default.
+func (r *reader) place(l *Listener, key string) rules.Pos {
+	if at, ok := l.places[key]; ok {
+		return at
+	}
+	return l.At
+}
+
+// checkSocket checks what only some sockets have.
+func (r *reader) checkSocket(l *Listener) {
+	if l.Address == "" {
+		return
+	}
+	unix, systemd := strings.HasPrefix(l.Address, "unix:"), strings.HasPrefix(l.Address, "systemd:")
+	if at, ok := l.places["mode"]; ok && systemd {
+		r.fail(at, "the mode of a socket of systemd is SocketMode= of its unit; remove mode here")
+	} else if ok && !unix {
+		r.fail(at, "only a Unix socket has a mode; remove it, or listen on unix:/path")
+	}
+	if l.PeerUsers && !unix && !systemd {
+		r.fail(r.place(l, "peer-users"), "only a Unix socket tells who its peer is; remove peer-users, or listen on unix:/path")
+	}
+	if len(l.ProxyFrom) > 0 && unix {
+		r.fail(r.place(l, "proxy-protocol-from"), "the peers of a Unix socket have no addresses; remove proxy-protocol-from, or listen on host:port")
+	}
+}
+
+func (r *reader) checkTLS(l *Listener) {
+	switch {
+	case l.TLSCert != "" && l.TLSKey == "":
+		r.fail(r.place(l, "tls-cert"), "tls-cert wants tls-key, the file of its private key")
+	case l.TLSCert == "" && l.TLSKey != "":
+		r.fail(r.place(l, "tls-key"), "tls-key wants tls-cert, the file of its certificate")
+	case l.TLSCert == "" && l.TLSClientCA != "":
+		r.fail(r.place(l, "tls-client-ca"), "certificates of clients are shown in TLS alone; write tls-cert and tls-key, too")
+	}
+}
+
+// checkTimes tells of times that never come because another ends first. It tells where
+// one of both is written.
+func (r *reader) checkTimes(p Policy, at places) {
+	if p.TotalTimeout == 0 {
+		return
+	}
+	total, ok := at["total-timeout"]
+	for _, one := range []struct {
+		key   string
+		wrong bool
+	}{
+		{"idle-timeout", p.IdleTimeout > p.TotalTimeout},
+		{"handshake-timeout", p.HandshakeTimeout > p.TotalTimeout},
+	} {
+		place, here := at[one.key]
+		if !here {
+			place = total
+		}
+		if one.wrong && (here || ok) {
+			r.fail(place, "%s is longer than total-timeout, which ends the connection first; make one shorter, or the other longer", one.key)
+		}
+	}
+}
+
+func (r *reader) checkIsolation(i *Isolation, at places) {
+	if i == nil {
+		return
+	}
+	for _, w := range i.NoIsolate {
+		if slices.Contains(i.Isolate, w) {
+			r.fail(at["no-isolate"], "%s is in isolate and in no-isolate; choose one", w)
+		}
+	}
+}
+
+// checkWays checks what is of some ways out alone, and that there is one.
+func (r *reader) checkWays(d *draft) {
+	has := func(ok func(*Egress) bool) bool {
+		for i := range d.config.Egresses {
+			if ok(&d.config.Egresses[i]) {
+				return true
+			}
+		}
+		return false
+	}
+	if len(d.via)+len(d.rules) == 0 && len(d.egresses) > 0 {
+		r.fail(d.egresses[0].at, "nothing leads to any [egress], so all requests would be refused; "+
+			"write via = %q at the top of the file, or rules", d.egresses[0].name)
+	}
+	if len(r.errors) > 0 {
+		return // a way out that was not understood could be the one
+	}
+	isDirect := func(e *Egress) bool { return e.Kind == rules.Direct }
+	isTor := func(e *Egress) bool { return e.Kind == rules.Tor }
+	spawns := func(e *Egress) bool { return startsTor(e.Via.Reveal()) }
+	for _, one := range []struct {
+		key  string
+		ok   bool
+		text string
+	}{
+		{"dns", has(isDirect), "names are looked up beyond the ways out, so nobody asks this server; only direct has a DNS server"},
+		{"isolate", has(isTor), "only a way out through Tor has circuits, and there is none; remove it"},
+		{"no-isolate", has(isTor), "only a way out through Tor has circuits, and there is none; remove it"},
+		{"torrc", has(spawns), `it is for the tor that hosier starts, and none does: write via = "tor+spawn://", or remove it`},
+	} {
+		if at, there := d.places[one.key]; there && !one.ok {
+			r.fail(at, "%s: %s", one.key, one.text)
+		}
+	}
+	for i := range d.config.Listeners {
+		if l := &d.config.Listeners[i]; l.Isolation != nil && !has(isTor) {
+			r.fail(l.At, "isolate and no-isolate of [listener.%s]: only a way out through Tor has circuits, and there is none; remove them", l.Name)
+		}
+	}
+}
+
+// checkLimits checks limits that another one makes void.
+func (r *reader) checkLimits(d *draft) {
+	l, most := d.config.Limits, d.config.MaxConns
+	if most > 0 && l.ConnsPerClient > most {
+		r.fail(d.limits["conns-per-client"], "%d for one client are more than max-conns, which is %d for all; make it less", l.ConnsPerClient, most)
+	}
+	if most > 0 && l.ConnsPerUser > most {
+		r.fail(d.limits["conns-per-user"], "%d for one user are more than max-conns, which is %d for all; make it less", l.ConnsPerUser, most)
+	}
+	users := func(l Listener) bool { return l.HasUsers() }
+	if l.ConnsPerUser > 0 && !slices.ContainsFunc(d.config.Listeners, users) {
+		r.fail(d.limits["conns-per-user"], "no listener has users, so this never counts; remove it, or write users")
+	}
+}
+
+func (r *reader) dns(to *string) func(*node) {
+	return func(n *node) {
+		if !r.is(n, aText, `"192.0.2.53:53"`) {
+			return
+		}
+		if _, err := netip.ParseAddrPort(n.text); err != nil {
+			r.fail(n.at, `%s: write the DNS server as ip:port, such as "192.0.2.53:53"`, shown(n.text))
+			return
+		}
+		*to = n.text
+	}
+}
+
+func (r *reader) admin(to *string) func(*node) {
+	return func(n *node) {
+		if !r.is(n, aText, `"127.0.0.1:9180" or "unix:/run/hosier/admin.sock"`) {
+			return
+		}
+		if strings.HasPrefix(n.text, "systemd:") {
+			r.fail(n.at, "the admin listener is host:port or unix:/path")
+			return
+		}
+		*to = r.checkAddress(n.text, n.at)
+		if isBeyondLoopback(*to) {
+			r.fail(n.at, "other hosts could reach %s, and the admin listener has no users; write 127.0.0.1:PORT or unix:/path", n.text)
+		}
+	}
+}

@@ -1,0 +1,231 @@
+// Package config makes of the text of a configuration file a checked [Config]. It builds
+// nothing and opens nothing; whoever starts the program does, from plain data in which
+// every name leads somewhere.
+//
+// It is strict: what it does not know is a mistake, and all mistakes of a file come back
+// at once, each with its place and the mend ([Errors]). No password, nor anything else of
+// a proxy's URL, stands in a mistake or in any formatting of a Config.
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"hosier/internal/rules"
+)
+
+// Config is what a file says, with what it does not say filled in.
+type Config struct {
+	Listeners []Listener // at least one
+	Egresses  []Egress   // every way out, each by itself: lists of them are dissolved
+	Rules     *rules.Set // over the names of Egresses and Listeners
+
+	DNS       string // ip:port of the server that direct ways out ask; "" for the system's
+	StateDir  string
+	Admin     string // host:port on loopback, or unix:/path; "" for none
+	MaxConns  int    // 0 for what the limit of open files allows
+	Drain     time.Duration
+	ReloadEnd bool // a reload ends the connections that began under the file before it
+
+	Log    Log
+	Limits Limits
+}
+
+// Log says what is written about running.
+type Log struct {
+	JSON        bool // text otherwise
+	Debug       bool
+	Reveal      bool // clients and targets are written, not only that there were some
+	Connections bool // a line a connection, at its end
+}
+
+// Limits bound what clients may take; 0 stands for no limit.
+type Limits struct {
+	ConnsPerClient    int
+	ConnsPerUser      int
+	NewConnsPerSecond int   // of one client
+	BytesPerSecond    int64 // of one user, both ways together
+}
+
+// Listener is one way in, and what holds for those who come by it.
+type Listener struct {
+	Name string // of [listener.NAME]; else the address
+	At   rules.Pos
+
+	Address   string      // host:port with an IP, localhost or nothing as host; unix:/path; systemd:NAME
+	Mode      fs.FileMode // of a Unix socket; 0 if the file does not say
+	PeerUsers bool        // the peer's login name is its user
+
+	TLSCert, TLSKey string // files; "" for no TLS
+	TLSClientCA     string // a certificate's common name is its user; "" asks for none
+	ProxyFrom       []netip.Prefix
+
+	Policy
+
+	// Isolation is what [listener.NAME] says itself; nil leaves it to the way out.
+	Isolation *Isolation
+
+	places places
+}
+
+// Policy is what holds for a client. At the top of a file it is the default of listeners.
+type Policy struct {
+	Users          string         // a file of users; "" for none
+	AllowClient    []netip.Prefix // who may come; all if empty
+	Dialects       []string       // of socks4, socks5, connect; all if empty
+	Unsafe         Unsafe
+	ExtendedErrors *bool // nil: if the way out is Tor
+
+	HandshakeTimeout time.Duration
+	ConnectTimeout   time.Duration
+	IdleTimeout      time.Duration // 0 for no limit
+	TotalTimeout     time.Duration // 0 for no limit
+}
+
+// Unsafe says what becomes of requests that carry an address where a name was possible.
+type Unsafe string
+
+// What may become of them.
+const (
+	UnsafeAllow  Unsafe = "allow"
+	UnsafeWarn   Unsafe = "warn"
+	UnsafeRefuse Unsafe = "refuse"
+)
+
+// IsGuarded tells whether not just anybody may use the listener: a client must log in,
+// show a certificate, or come from one of some addresses. What a PROXY header says is
+// no guard, since it says it of anybody.
+func (l *Listener) IsGuarded() bool {
+	return l.Users != "" || l.TLSClientCA != "" || len(l.AllowClient) > 0
+}
+
+// HasUsers tells whether clients of the listener show who they are.
+func (l *Listener) HasUsers() bool {
+	return l.Users != "" || l.PeerUsers || l.TLSClientCA != ""
+}
+
+// Egress is one way out.
+type Egress struct {
+	Name string // of [egress.NAME]; else what is written, without what is before an @
+	At   rules.Pos
+	Via  Via
+	Kind rules.Kind
+
+	Isolation Isolation // of Tor; its own, or that of the top of the file
+	Torrc     string    // of tor+spawn://; likewise
+}
+
+// Isolation are the words of isolate and no-isolate.
+type Isolation struct{ Isolate, NoIsolate []string }
+
+// Via is a way out as it was written. No formatting, log or JSON of it shows a password.
+type Via struct{ text *string } // a pointer, since fmt asks no method of an unexported field
+
+// NewVia returns text as a Via.
+func NewVia(text string) Via { return Via{&text} }
+
+// Reveal returns what was written, with the password.
+func (v Via) Reveal() string {
+	if v.text == nil {
+		return ""
+	}
+	return *v.text
+}
+
+// String returns v without what stands before an @.
+func (v Via) String() string { return withoutUser(v.Reveal()) }
+
+// Format hides what String hides, whatever the verb.
+func (v Via) Format(f fmt.State, _ rune) { f.Write([]byte(v.String())) }
+
+// LogValue hides what String hides.
+func (v Via) LogValue() slog.Value { return slog.StringValue(v.String()) }
+
+// MarshalText hides what String hides.
+func (v Via) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// withoutUser returns the scheme, host and port of a URL, and of anything that is not one
+// and could hold a password no more than its scheme.
+func withoutUser(via string) string {
+	scheme, rest, ok := strings.Cut(via, "://")
+	if !ok && !strings.Contains(via, "@") {
+		return via
+	}
+	if !ok {
+		return "a proxy"
+	}
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		rest = rest[i+1:]
+	}
+	if _, err := url.Parse("x://" + rest); err != nil && !strings.HasPrefix(scheme, "tor") {
+		return scheme + "://"
+	}
+	return scheme + "://" + rest
+}
+
+// Options are what Parse needs to know beyond the text. The zero value is ready.
+type Options struct {
+	// Via judges a way out as --via takes it, and says what it is. Its error must hold no
+	// password. Nil goes by how it begins.
+	Via func(via string) (rules.Kind, error)
+
+	// Readable tells whether a file that is named can be read. Nil does not ask.
+	Readable func(path string) error
+
+	// Flags take the place of keys at the top of the file, before anything is judged:
+	// whatever is true of a file is true of the file with them.
+	Flags []Flag
+}
+
+// Flag is a key of the top of the file with values from elsewhere. It is spelled like the
+// key, and mistakes in it are placed at "--KEY".
+type Flag struct {
+	Key    string
+	Values []string // of a key that takes no list, one
+}
+
+// Parse reads the text of the file of that name. The error is of type [Errors].
+//
+// Relative names of files are taken to begin in the directory of the file.
+func Parse(name string, text []byte, o Options) (*Config, error) {
+	r := &reader{file: name, options: o}
+	root := r.parse(text)
+	if root == nil {
+		return nil, r.failure()
+	}
+	for _, f := range o.Flags {
+		root.override(f)
+	}
+	c := r.config(root)
+	if len(r.errors) == 0 {
+		r.validate(text)
+	}
+	if err := r.failure(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// reader makes one Config.
+type reader struct {
+	file    string
+	options Options
+	lines   []int // where each begins
+	errors  Errors
+}
+
+// failure returns the mistakes in their order; nil if there are none.
+func (r *reader) failure() error {
+	if len(r.errors) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(r.errors, (*Error).compare)
+	r.errors = slices.CompactFunc(r.errors, func(a, b *Error) bool { return *a == *b })
+	return r.errors
+}

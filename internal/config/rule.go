@@ -1,0 +1,168 @@
+package config
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"hosier/internal/rules"
+	"hosier/socks"
+)
+
+// rule is [[rule]] while its names do not lead anywhere yet.
+type rule struct {
+	rules.Rule
+	via       []ref
+	listeners []ref
+	places    places
+	broken    bool // what it matches is not known
+}
+
+// commands are those of requests, by their words.
+var commands = []struct {
+	word    string
+	command socks.Command
+}{
+	{"connect", socks.Connect},
+	{"bind", socks.Bind},
+	{"associate", socks.Associate},
+	{"resolve", socks.Resolve},
+	{"resolve-ptr", socks.ResolvePTR},
+}
+
+func (r *reader) rule(n *node) *rule {
+	u := &rule{}
+	before := len(r.errors)
+	u.At = n.at
+	u.places = r.read(n, inRule, r.ruleKeys(u))
+	u.broken = len(r.errors) > before
+	_, via := u.places["via"]
+	_, refuse := u.places["refuse"]
+	switch {
+	case via && refuse:
+		r.fail(u.places["refuse"], "a rule has via or refuse, not both; remove one")
+	case !via && !refuse && n.kind == aTable:
+		r.fail(n.at, `this rule does nothing; write via = "tor" or another way out, or refuse = true`)
+	}
+	return u
+}
+
+func (r *reader) ruleKeys(u *rule) []key {
+	words := make([]string, len(commands))
+	for i, c := range commands {
+		words[i] = c.word
+	}
+	return []key{
+		{"client", r.prefixes(&u.Clients)},
+		{"user", listOf(r, &u.Users, "alice", func(s string) (string, error) {
+			if s == "" {
+				return "", errors.New("a user has a name; leave user out for all, or write the names")
+			}
+			return s, nil
+		})},
+		{"listener", r.list(func(n *node) {
+			if r.is(n, aText, `the name of one, such as "lan"`) {
+				u.Listeners = append(u.Listeners, n.text)
+				u.listeners = append(u.listeners, ref{n.text, n.at})
+			}
+		})},
+		{"command", func(n *node) {
+			r.list(r.word(words, func(w string) {
+				for _, c := range commands {
+					if c.word == w {
+						u.Commands = append(u.Commands, c.command)
+					}
+				}
+			}))(n)
+		}},
+		{"to", listOf(r, &u.To, ".example.org", rules.ParseDest)},
+		{"port", r.ports(&u.Ports)},
+		{"via", r.refs(&u.via)},
+		{"refuse", r.refuse(u)},
+	}
+}
+
+// ports reads numbers, and ranges as text.
+func (r *reader) ports(to *[]rules.Ports) func(*node) {
+	return r.list(func(n *node) {
+		if n.kind != aNumber && !r.is(n, aText, `a port, such as 443, or a range in quotes: "8000-8999"`) {
+			return
+		}
+		p, err := rules.ParsePorts(n.text)
+		if err != nil {
+			r.fail(n.at, "%s: %v", shown(n.text), err)
+			return
+		}
+		*to = append(*to, p)
+	})
+}
+
+func (r *reader) refuse(u *rule) func(*node) {
+	return func(n *node) {
+		u.Refuse = true
+		switch {
+		case n.kind == aText:
+			u.Reason = n.text
+		case n.kind != aBool:
+			r.fail(n.at, `write refuse = true, or refuse = "why, for the log"; this is %s`, n.kind)
+		case n.text == "false":
+			r.fail(n.at, "refuse = false says nothing; remove it, and write via where the request shall go")
+		}
+	}
+}
+
+// ruleSet makes the Set, and tells what is wrong with it.
+func (r *reader) ruleSet(d *draft, a *atlas) *rules.Set {
+	spec := rules.Spec{DefaultAt: d.places["via"], Ways: a.kinds, Default: a.all(d.via)}
+	if len(d.via)+len(d.egresses)+len(d.rules) == 0 {
+		at := rules.Pos{File: "default"}
+		spec.DefaultAt, spec.Default = at, a.find(ref{"direct", at})
+	}
+	for _, u := range d.rules {
+		u.Via = a.all(u.via)
+		r.checkNames(d, u)
+		if u.broken {
+			continue // a rule of which half is known could accuse others, or be accused, wrongly
+		}
+		if u.Refuse || len(u.Via) == 0 {
+			u.Rule.Refuse, u.Rule.Via = true, nil // a mistake that was told
+		}
+		spec.Rules = append(spec.Rules, u.Rule)
+	}
+	set, err := rules.New(spec)
+	if err != nil {
+		r.fail(r.pos(0), "%v", err)
+		return nil
+	}
+	for _, p := range set.Problems() {
+		r.fail(p.Rule.At, "%s", p.Text)
+	}
+	return set
+}
+
+// checkNames checks what a rule says about listeners, and about who comes by them.
+func (r *reader) checkNames(d *draft, u *rule) {
+	var names []string
+	users := false
+	for i := range d.config.Listeners {
+		l := &d.config.Listeners[i]
+		names = append(names, l.Name)
+		if len(u.listeners) == 0 {
+			users = users || l.HasUsers()
+		}
+		for _, one := range u.listeners {
+			users = users || one.text == l.Name && l.HasUsers()
+		}
+	}
+	for _, one := range u.listeners {
+		if slices.Contains(names, one.text) {
+			continue
+		}
+		r.fail(one.at, "there is no listener %s%s; the listeners are %s", shown(one.text), didYouMean(one.text, names), strings.Join(names, ", "))
+		u.broken = true
+	}
+	if len(u.Users) > 0 && !users && !u.broken {
+		r.fail(u.places["user"], "this rule can never match: no listener that it is about has users; "+
+			"give one users, peer-users or tls-client-ca, or leave user out")
+	}
+}

@@ -1,0 +1,240 @@
+package config
+
+import (
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"hosier/internal/rules"
+)
+
+// What the tables are called in messages.
+const (
+	inTop      = "at the top of the file"
+	inLog      = "of [log]"
+	inLimits   = "of [limits]"
+	inListener = "of a [listener]"
+	inEgress   = "of an [egress]"
+	inRule     = "of a [[rule]]"
+)
+
+var (
+	dialects       = []string{"socks4", "socks5", "connect"}
+	isolationWords = []string{"listener", "client", "credentials", "destination", "port", "protocol"}
+)
+
+// draft is a Config while it is read: names do not lead anywhere yet.
+type draft struct {
+	config    Config
+	listen    []address
+	policy    Policy
+	isolation *Isolation
+	torrc     string
+	via       []ref // of what no rule decides
+	egresses  []*way
+	rules     []*rule
+	places    places // of the top
+	limits    places
+}
+
+// address is one of the short form of listeners.
+type address struct {
+	text string
+	at   rules.Pos
+}
+
+// topKeys are the names of the keys of the top.
+func topKeys() []string {
+	var names []string
+	for _, k := range new(reader).top(newDraft()) {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+func newDraft() *draft {
+	return &draft{
+		config: Config{Drain: 30 * time.Second},
+		policy: Policy{Unsafe: UnsafeWarn, HandshakeTimeout: 10 * time.Second, ConnectTimeout: 150 * time.Second},
+	}
+}
+
+// top are the keys of the top of the file. Those of listeners come after their defaults.
+func (r *reader) top(d *draft) []key {
+	c := &d.config
+	keys := []key{
+		{"listen", func(n *node) {
+			d.listen = nil
+			r.list(func(n *node) {
+				if r.is(n, aText, `"127.0.0.1:1080"`) {
+					d.listen = append(d.listen, address{n.text, n.at})
+				}
+			})(n)
+		}},
+		{"via", r.refs(&d.via)},
+		{"dns", r.dns(&c.DNS)},
+		{"state-dir", r.directory(&c.StateDir)},
+		{"torrc", r.path(&d.torrc)},
+		{"drain", r.duration(&c.Drain)},
+		{"reload-drain", r.word([]string{"keep", "now"}, func(w string) { c.ReloadEnd = w == "now" })},
+		{"admin", r.admin(&c.Admin)},
+		{"max-conns", r.number(&c.MaxConns)},
+	}
+	keys = append(keys, r.isolation(&d.isolation)...)
+	keys = append(keys, r.policy(&d.policy)...)
+	return append(keys,
+		key{"log", func(n *node) { r.read(n, inLog, r.log(&c.Log)) }},
+		key{"limits", func(n *node) { d.limits = r.read(n, inLimits, r.limits(&c.Limits)) }},
+		key{"egress", r.named("egress", func(name string, e *entry) { d.egresses = append(d.egresses, r.egress(name, e)) })},
+		key{"listener", r.named("listener", func(name string, e *entry) {
+			c.Listeners = append(c.Listeners, r.listener(name, e, d.policy))
+		})},
+		key{"rule", func(n *node) {
+			if n.kind == aList {
+				for _, item := range n.items {
+					d.rules = append(d.rules, r.rule(item))
+				}
+			} else {
+				r.fail(n.at, "a rule begins with [[rule]], in two brackets, since there may be several")
+			}
+		}},
+	)
+}
+
+// policy are the keys that listeners have, and the top as their default.
+func (r *reader) policy(p *Policy) []key {
+	return []key{
+		{"users", r.path(&p.Users)},
+		{"allow-client", r.prefixes(&p.AllowClient)},
+		{"dialects", r.words(&p.Dialects, dialects)},
+		{"unsafe", r.word([]string{"allow", "warn", "refuse"}, func(w string) { p.Unsafe = Unsafe(w) })},
+		{"extended-errors", func(n *node) {
+			var b bool
+			r.boolean(&b)(n)
+			p.ExtendedErrors = &b
+		}},
+		{"handshake-timeout", r.duration(&p.HandshakeTimeout)},
+		{"connect-timeout", r.duration(&p.ConnectTimeout)},
+		{"idle-timeout", r.duration(&p.IdleTimeout)},
+		{"total-timeout", r.duration(&p.TotalTimeout)},
+	}
+}
+
+// isolation are isolate and no-isolate. Whoever writes one of them says it all.
+func (r *reader) isolation(to **Isolation) []key {
+	read := func(part func(*Isolation) *[]string) func(*node) {
+		return func(n *node) {
+			if *to == nil {
+				*to = &Isolation{}
+			}
+			r.words(part(*to), isolationWords)(n)
+		}
+	}
+	return []key{
+		{"isolate", read(func(i *Isolation) *[]string { return &i.Isolate })},
+		{"no-isolate", read(func(i *Isolation) *[]string { return &i.NoIsolate })},
+	}
+}
+
+func (r *reader) log(l *Log) []key {
+	redact := !l.Reveal
+	return []key{
+		{"format", r.word([]string{"text", "json"}, func(w string) { l.JSON = w == "json" })},
+		{"level", r.word([]string{"info", "debug"}, func(w string) { l.Debug = w == "debug" })},
+		{"redact", func(n *node) {
+			r.boolean(&redact)(n)
+			l.Reveal = !redact
+		}},
+		{"connections", r.boolean(&l.Connections)},
+	}
+}
+
+func (r *reader) limits(l *Limits) []key {
+	return []key{
+		{"conns-per-client", r.number(&l.ConnsPerClient)},
+		{"conns-per-user", r.number(&l.ConnsPerUser)},
+		{"new-conns-per-second", r.number(&l.NewConnsPerSecond)},
+		{"bytes-per-second", r.size(&l.BytesPerSecond)},
+	}
+}
+
+// named reads [what.NAME], each with its own table.
+func (r *reader) named(what string, one func(name string, e *entry)) func(*node) {
+	return func(n *node) {
+		if !r.is(n, aTable, "["+what+".NAME], and its keys below") {
+			return
+		}
+		for _, e := range n.entries {
+			switch {
+			case !isName(e.name):
+				r.fail(e.at, "%s is no name for [%s.NAME]; write 1 to 60 letters, digits, - and _", shown(e.name), what)
+			case e.value.kind != aTable:
+				r.fail(e.at, "%s is no table; write [%s.NAME], and %[1]s below", e.name, what)
+			default:
+				one(e.name, e)
+			}
+		}
+	}
+}
+
+func isName(s string) bool {
+	return s != "" && len(s) <= 60 && strings.TrimLeft(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
+}
+
+func (r *reader) listener(name string, e *entry, def Policy) Listener {
+	l := Listener{Name: name, At: e.at, Policy: def}
+	l.places = r.read(e.value, inListener, r.listenerKeys(&l))
+	if _, ok := l.places["listen"]; !ok {
+		r.fail(e.at, `[listener.%s] has no address; write listen = "127.0.0.1:1080"`, name)
+	}
+	return l
+}
+
+func (r *reader) listenerKeys(l *Listener) []key {
+	keys := []key{
+		{"listen", func(n *node) {
+			if r.is(n, aText, `"127.0.0.1:1080", and another [listener.NAME] for another address`) {
+				l.Address = r.checkAddress(n.text, n.at)
+			}
+		}},
+		{"mode", r.mode(&l.Mode)},
+		{"peer-users", r.boolean(&l.PeerUsers)},
+		{"tls-cert", r.path(&l.TLSCert)},
+		{"tls-key", r.path(&l.TLSKey)},
+		{"tls-client-ca", r.path(&l.TLSClientCA)},
+		{"proxy-protocol-from", r.prefixes(&l.ProxyFrom)},
+	}
+	keys = append(keys, r.isolation(&l.Isolation)...)
+	return append(keys, r.policy(&l.Policy)...)
+}
+
+func (r *reader) mode(to *fs.FileMode) func(*node) {
+	return func(n *node) {
+		if !r.is(n, aText, `it in quotes, such as "0660"`) {
+			return
+		}
+		m, err := strconv.ParseUint(n.text, 8, 32)
+		if err != nil || m == 0 || m > 0o777 {
+			r.fail(n.at, `%s is no mode of a file; write one such as "0660": read and write for owner and group`, shown(n.text))
+			return
+		}
+		*to = fs.FileMode(m)
+	}
+}
+
+func (r *reader) egress(name string, e *entry) *way {
+	w := &way{name: name, at: e.at}
+	w.places = r.read(e.value, inEgress, r.egressKeys(w))
+	switch _, ok := w.places["via"]; {
+	case name == "direct" || name == "tor":
+		r.fail(e.at, "%s is a way out without a table; give this one another name", name)
+	case !ok:
+		r.fail(e.at, `[egress.%s] leads nowhere; write via = "socks5://HOST:PORT", another way out, or a list of names`, name)
+	}
+	return w
+}
+
+func (r *reader) egressKeys(w *way) []key {
+	return append([]key{{"via", r.refs(&w.via)}, {"torrc", r.path(&w.torrc)}}, r.isolation(&w.isolation)...)
+}

@@ -1,0 +1,248 @@
+package config
+
+import (
+	"math"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hosier/internal/rules"
+)
+
+// A key of the file is a name and what reads its value. Mistakes are told to the reader;
+// the target then stays as it was.
+type key struct {
+	name string
+	read func(*node)
+}
+
+// places are where the keys of a table stand.
+type places map[string]rules.Pos
+
+// read reads a table by its keys, in their order. What is the place of the table for people.
+func (r *reader) read(n *node, what string, keys []key) places {
+	at := places{}
+	if !r.is(n, aTable, "") {
+		return at
+	}
+	known := make([]string, len(keys))
+	for i, k := range keys {
+		known[i] = k.name
+		for _, e := range n.entries {
+			if e.name == k.name {
+				at[k.name] = e.at
+				k.read(e.value)
+			}
+		}
+	}
+	for _, e := range n.entries {
+		if !slices.Contains(known, e.name) {
+			r.fail(e.at, "%s is no key %s%s", shownKey(e.name), what, r.mend(e.name, what, known))
+		}
+	}
+	return at
+}
+
+// mend says where an unknown key may have been meant to go.
+func (r *reader) mend(name, what string, known []string) string {
+	switch {
+	case what == inLimits && name == "conns":
+		return "; connections in all are max-conns, at the top of the file"
+	case what == inTop && (name == "rules" || name == "rule"):
+		return "; a rule begins with [[rule]]"
+	}
+	if hint := didYouMean(name, known); hint != "" {
+		return hint
+	}
+	if what != inTop && slices.Contains(topKeys(), name) {
+		return "; it stands at the top of the file, before the first ["
+	}
+	if what == inTop {
+		return "; hosier.toml(5) lists the keys"
+	}
+	return "; the keys are " + strings.Join(known, ", ")
+}
+
+// is tells whether n is of a kind; mend is how it should look.
+func (r *reader) is(n *node, k kind, mend string) bool {
+	if n.kind == k {
+		return true
+	}
+	if mend != "" {
+		mend = "; write " + mend
+	}
+	r.fail(n.at, "%s is wanted here, and this is %s%s", k, n.kind, mend)
+	return false
+}
+
+// path reads the name of a file; "" is none.
+func (r *reader) path(to *string) func(*node) {
+	return func(n *node) {
+		if !r.is(n, aText, `a file's name, such as "/etc/hosier/users"`) {
+			return
+		}
+		*to = r.within(n.text)
+		if *to == "" || r.options.Readable == nil {
+			return
+		}
+		if err := r.options.Readable(*to); err != nil {
+			r.fail(n.at, "this file cannot be read: %v", err)
+		}
+	}
+}
+
+// directory reads the name of a directory, which need not be there.
+func (r *reader) directory(to *string) func(*node) {
+	return func(n *node) {
+		if r.is(n, aText, `a directory's name, such as "/var/lib/hosier"`) {
+			*to = r.within(n.text)
+		}
+	}
+}
+
+// within makes a relative name begin where the file is.
+func (r *reader) within(name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(r.file), name)
+}
+
+func (r *reader) boolean(to *bool) func(*node) {
+	return func(n *node) {
+		if b, err := strconv.ParseBool(n.text); err == nil && n.fromFlag {
+			*to = b
+		} else if r.is(n, aBool, "true or false, without quotes") {
+			*to = n.text == "true"
+		}
+	}
+}
+
+// number reads one from 0.
+func (r *reader) number(to *int) func(*node) {
+	return func(n *node) {
+		if !n.fromFlag && !r.is(n, aNumber, "it without quotes, such as 100") {
+			return
+		}
+		v, err := strconv.ParseInt(n.text, 0, 64)
+		if err != nil || v < 0 || v > math.MaxInt32 {
+			r.fail(n.at, "%s is not a number from 0 to %d", shown(n.text), math.MaxInt32)
+			return
+		}
+		*to = int(v)
+	}
+}
+
+func (r *reader) duration(to *time.Duration) func(*node) {
+	return func(n *node) {
+		if !r.is(n, aText, `a time with its unit in quotes, such as "30s", "5m" or "1h30m"`) {
+			return
+		}
+		d, err := time.ParseDuration(n.text)
+		switch {
+		case err != nil:
+			r.fail(n.at, `%s is no time; write one with its unit, such as "30s", "5m" or "1h30m"`, shown(n.text))
+		case d < 0:
+			r.fail(n.at, "%s: a time cannot be negative", shown(n.text))
+		default:
+			*to = d
+		}
+	}
+}
+
+// units are those of sizes, in bytes.
+var units = map[string]int64{
+	"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
+}
+
+func (r *reader) size(to *int64) func(*node) {
+	return func(n *node) {
+		if !r.is(n, aText, `a size with its unit in quotes, such as "500kB", "2MB" or "1MiB"`) {
+			return
+		}
+		digits := strings.TrimRight(n.text, "BKMGIbkmgi ")
+		unit := units[strings.ToUpper(strings.TrimSpace(n.text[len(digits):]))]
+		v, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || v < 0 || unit == 0 || v > math.MaxInt64/unit {
+			r.fail(n.at, `%s is no size; write a whole number with its unit (B, kB, MB, GB, KiB, MiB, GiB), such as "2MB"`, shown(n.text))
+			return
+		}
+		*to = v * unit
+	}
+}
+
+// word reads one of some words.
+func (r *reader) word(words []string, set func(string)) func(*node) {
+	return func(n *node) {
+		if !r.is(n, aText, "one of "+strings.Join(words, ", ")+", in quotes") {
+			return
+		}
+		if !slices.Contains(words, n.text) {
+			r.fail(n.at, "%s is none of %s%s", shown(n.text), strings.Join(words, ", "), didYouMean(n.text, words))
+			return
+		}
+		set(n.text)
+	}
+}
+
+// list reads one value or a list of them, each once, at least one.
+func (r *reader) list(one func(*node)) func(*node) {
+	return func(n *node) {
+		if n.kind != aList {
+			one(n)
+			return
+		}
+		if len(n.items) == 0 {
+			r.fail(n.at, "the list is empty; write what belongs there, or leave the key out")
+		}
+		type value struct {
+			kind kind
+			text string
+		}
+		seen := map[value]bool{}
+		for _, item := range n.items {
+			v := value{item.kind, item.text}
+			if item.kind != aList && item.kind != aTable && seen[v] {
+				r.fail(item.at, "%s is in the list twice; remove one", shown(item.text))
+				continue
+			}
+			seen[v] = true
+			one(item)
+		}
+	}
+}
+
+// listOf reads a list, in which parse understands each text.
+func listOf[T any](r *reader, to *[]T, example string, parse func(string) (T, error)) func(*node) {
+	return func(n *node) {
+		var all []T
+		r.list(func(n *node) {
+			if !r.is(n, aText, strconv.Quote(example)) {
+				return
+			}
+			v, err := parse(n.text)
+			if err != nil {
+				r.fail(n.at, "%s: %v", shown(n.text), err)
+				return
+			}
+			all = append(all, v)
+		})(n)
+		*to = all
+	}
+}
+
+func (r *reader) prefixes(to *[]netip.Prefix) func(*node) {
+	return listOf(r, to, "192.168.1.0/24", rules.ParsePrefix)
+}
+
+// words reads a list of words out of some.
+func (r *reader) words(to *[]string, words []string) func(*node) {
+	return func(n *node) {
+		var all []string
+		r.list(r.word(words, func(w string) { all = append(all, w) }))(n)
+		*to = all
+	}
+}
