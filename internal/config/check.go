@@ -39,7 +39,7 @@ func (r *reader) shortListeners(d *draft) {
 	var short []Listener
 	for _, one := range d.listen {
 		text := r.checkAddress(one.text, one.at)
-		short = append(short, Listener{Name: text, At: one.at, Address: text, Policy: d.policy, places: places{}})
+		short = append(short, Listener{Name: one.text, At: one.at, Address: text, Policy: d.policy, places: places{}})
 	}
 	c.Listeners = append(short, c.Listeners...)
 }
@@ -52,6 +52,8 @@ func (r *reader) checkAddress(text string, at rules.Pos) string {
 	switch {
 	case !ok:
 		r.fail(at, "%s is no address; %s", shown(text), mend)
+	case strings.HasPrefix(rest, "//"):
+		r.fail(at, "%s: a URL is for via; %s", shown(text), mend)
 	case kind == "unix" && !strings.HasPrefix(rest, "/"):
 		r.fail(at, `%s: write the whole path, such as "unix:/run/hosier/socks.sock"`, shown(text))
 	case kind == "systemd" && (rest == "" || strings.ContainsAny(rest, ":/ ")):

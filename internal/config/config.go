@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -162,9 +161,6 @@ func withoutUser(via string) string {
 	}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		rest = rest[i+1:]
-	}
-	if _, err := url.Parse("x://" + rest); err != nil && !strings.HasPrefix(scheme, "tor") {
-		return scheme + "://"
 	}
 	return scheme + "://" + rest
 }

@@ -57,7 +57,7 @@ func shown(value string) string {
 	const most = 60
 	switch {
 	case strings.Contains(value, "@") || strings.Contains(value, "://"):
-		return "this"
+		return `"…"`
 	case len(value) > most:
 		return strconv.QuoteToASCII(value[:most]) + "…"
 	}
@@ -72,7 +72,7 @@ func shownKey(name string) string {
 	return name
 }
 
-// didYouMean asks for the nearest of the known words, if one is near: ` did you mean x?`.
+// didYouMean asks for the nearest of the known words, if one is near.
 func didYouMean(word string, known []string) string {
 	best, least := "", max(1, min(len(word), 20)/3)+1
 	if len(word) > 60 {
@@ -86,7 +86,7 @@ func didYouMean(word string, known []string) string {
 	if best == "" {
 		return ""
 	}
-	return "; did you mean " + best + "?"
+	return " (did you mean " + best + "?)"
 }
 
 // distance counts the letters to add, remove, replace or swap with the next one to make b of a.

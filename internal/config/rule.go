@@ -142,27 +142,29 @@ func (r *reader) ruleSet(d *draft, a *atlas) *rules.Set {
 
 // checkNames checks what a rule says about listeners, and about who comes by them.
 func (r *reader) checkNames(d *draft, u *rule) {
-	var names []string
-	users := false
-	for i := range d.config.Listeners {
-		l := &d.config.Listeners[i]
-		names = append(names, l.Name)
-		if len(u.listeners) == 0 {
-			users = users || l.HasUsers()
-		}
-		for _, one := range u.listeners {
-			users = users || one.text == l.Name && l.HasUsers()
-		}
-	}
 	for _, one := range u.listeners {
-		if slices.Contains(names, one.text) {
-			continue
-		}
-		r.fail(one.at, "there is no listener %s%s; the listeners are %s", shown(one.text), didYouMean(one.text, names), strings.Join(names, ", "))
-		u.broken = true
+		r.checkListenerName(d, u, one)
 	}
+	users := slices.ContainsFunc(d.config.Listeners, func(l Listener) bool {
+		return l.HasUsers() && (len(u.Listeners) == 0 || slices.Contains(u.Listeners, l.Name))
+	})
 	if len(u.Users) > 0 && !users && !u.broken {
 		r.fail(u.places["user"], "this rule can never match: no listener that it is about has users; "+
 			"give one users, peer-users or tls-client-ca, or leave user out")
 	}
+}
+
+func (r *reader) checkListenerName(d *draft, u *rule, one ref) {
+	var names []string
+	for _, l := range d.config.Listeners {
+		if l.Name == one.text {
+			return
+		}
+		if l.Address != "" {
+			names = append(names, l.Name)
+		}
+	}
+	u.broken = true
+	r.fail(one.at, "there is no listener %s%s; write [listener.NAME] for it, or one of %s",
+		shown(one.text), didYouMean(one.text, names), strings.Join(names, ", "))
 }

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"math"
 	"net/netip"
 	"path/filepath"
@@ -88,8 +90,12 @@ func (r *reader) path(to *string) func(*node) {
 		if *to == "" || r.options.Readable == nil {
 			return
 		}
-		if err := r.options.Readable(*to); err != nil {
-			r.fail(n.at, "this file cannot be read: %v", err)
+		err := r.options.Readable(*to)
+		if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
+			err = bad.Err // its path could be a URL that somebody put in the wrong place
+		}
+		if err != nil {
+			r.fail(n.at, "%s cannot be read: %v", shown(*to), err)
 		}
 	}
 }
@@ -226,9 +232,8 @@ func listOf[T any](r *reader, to *[]T, example string, parse func(string) (T, er
 			v, err := parse(n.text)
 			if err != nil {
 				r.fail(n.at, "%s: %v", shown(n.text), err)
-				return
 			}
-			all = append(all, v)
+			all = append(all, v) // in any case: a list that was meant not to be empty is not
 		})(n)
 		*to = all
 	}

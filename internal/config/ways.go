@@ -66,7 +66,9 @@ func (a *atlas) leaves(w *way) []string {
 		return w.leaves
 	}
 	w.visited = true
-	if len(w.via) == 1 && a.named[w.via[0].text] == nil {
+	if len(w.via) == 0 {
+		w.done = true // a mistake that was told
+	} else if len(w.via) == 1 && a.named[w.via[0].text] == nil {
 		w.leaves = a.leaf(w)
 	} else {
 		a.onlyTor(w, "a list of ways out")
