@@ -196,11 +196,14 @@ func ParseDest(text string) (Dest, error) {
 		return Dest{kind: isAnyName}, nil
 	}
 	if strings.Contains(text, "/") {
-		p, err := ParsePrefix(text)
 		if strings.Contains(text, "://") {
-			err = errors.New("this is a URL; write its host, and its port under port")
+			return Dest{}, errors.New("this is a URL; write its host, and its port under port")
 		}
-		return Dest{kind: isAddress, prefix: p}, err
+		p, err := ParsePrefix(text)
+		if err != nil {
+			return Dest{}, err
+		}
+		return Dest{kind: isAddress, prefix: p}, nil
 	}
 	if rest, ok := strings.CutPrefix(text, "*."); ok {
 		return Dest{}, fmt.Errorf("a star stands alone; names below another are .%s", rest)
