@@ -1,0 +1,269 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hosier/internal/rules"
+)
+
+func mustParse(t *testing.T, text string, flags ...Flag) *Config {
+	t.Helper()
+	c, err := Parse("/etc/hosier/hosier.toml", []byte(text), Options{Flags: flags})
+	if err != nil {
+		t.Fatalf("%s\n%v", text, err)
+	}
+	return c
+}
+
+func names[T any](list []T, name func(T) string) (all []string) {
+	for _, x := range list {
+		all = append(all, name(x))
+	}
+	return all
+}
+
+func egressNames(c *Config) []string {
+	return names(c.Egresses, func(e Egress) string { return e.Name })
+}
+
+func listenerNames(c *Config) []string {
+	return names(c.Listeners, func(l Listener) string { return l.Name })
+}
+
+// A file that says nothing is what serve is without flags.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, "")
+	if !slices.Equal(listenerNames(c), []string{"127.0.0.1:1080"}) || !slices.Equal(egressNames(c), []string{"direct"}) {
+		t.Errorf("got %q, %q", listenerNames(c), egressNames(c))
+	}
+	l := c.Listeners[0]
+	if l.HandshakeTimeout != 10*time.Second || l.ConnectTimeout != 150*time.Second || l.IdleTimeout != 0 || l.Unsafe != UnsafeWarn ||
+		l.ExtendedErrors != nil || l.IsGuarded() || l.HasUsers() || c.Drain != 30*time.Second || c.ReloadEnd || c.Log != (Log{}) {
+		t.Errorf("got %+v", c)
+	}
+	if got := decide(t, c, "127.0.0.1:1080 - www.example.org:80"); got != "direct" {
+		t.Errorf("leads to %s", got)
+	}
+}
+
+// Fail closed: what is not said to go directly does not.
+func TestDirectOnlyIfSaid(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`via = "tor"`:    "tor",
+		`via = "direct"`: "direct",
+		"[[rule]]\nto = \"a.example\"\nvia = \"direct\"":                                                "refused",
+		"[egress.office]\nvia = \"http://proxy.example:80\"\n[[rule]]\nport = 80\nrefuse = true":        "refused",
+		"via = \"all\"\n[egress.all]\nvia = [\"a\", \"tor\"]\n[egress.a]\nvia = \"http://p.example:1\"": "a,tor",
+		"via = [\"x\", \"y\", \"tor\"]\n[egress]\nx.via = [\"y\", \"tor\"]\ny.via = \"direct\"":         "y,tor",
+	} {
+		if got := decide(t, mustParse(t, text), "127.0.0.1:1080 - www.example.org:80"); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestValues(t *testing.T) {
+	t.Parallel()
+	on := true
+	for _, test := range []struct {
+		text string
+		got  func(*Config) any
+		want any
+	}{
+		{`drain = "1h30m"`, func(c *Config) any { return c.Drain }, 90 * time.Minute},
+		{`drain = "0s"`, func(c *Config) any { return c.Drain }, time.Duration(0)},
+		{`reload-drain = "now"`, func(c *Config) any { return c.ReloadEnd }, true},
+		{`max-conns = 1_000`, func(c *Config) any { return c.MaxConns }, 1000},
+		{`admin = "unix:/run/a"`, func(c *Config) any { return c.Admin }, "unix:/run/a"},
+		{`admin = "localhost:9180"`, func(c *Config) any { return c.Admin }, "localhost:9180"},
+		{`dns = "[2001:db8::1]:53"`, func(c *Config) any { return c.DNS }, "[2001:db8::1]:53"},
+		{`users = "users"`, func(c *Config) any { return c.Listeners[0].Users }, "/etc/hosier/users"},
+		{`state-dir = "/var/x"`, func(c *Config) any { return c.StateDir }, "/var/x"},
+		{`extended-errors = true`, func(c *Config) any { return c.Listeners[0].ExtendedErrors }, &on},
+		{`log.redact = false`, func(c *Config) any { return c.Log }, Log{Reveal: true}},
+		{`log = { format = "json", level = "debug", connections = true }`, func(c *Config) any { return c.Log }, Log{JSON: true, Debug: true, Connections: true}},
+		{`limits.bytes-per-second = "2MB"`, func(c *Config) any { return c.Limits.BytesPerSecond }, int64(2e6)},
+		{`limits.bytes-per-second = "1MiB"`, func(c *Config) any { return c.Limits.BytesPerSecond }, int64(1 << 20)},
+		{`limits.bytes-per-second = "500 kB"`, func(c *Config) any { return c.Limits.BytesPerSecond }, int64(500e3)},
+		{`limits.bytes-per-second = "7B"`, func(c *Config) any { return c.Limits.BytesPerSecond }, int64(7)},
+		{`limits.new-conns-per-second = 5`, func(c *Config) any { return c.Limits.NewConnsPerSecond }, 5},
+		{"[listener.a]\nlisten = \"unix:/run/a\"\nmode = \"0660\"", func(c *Config) any { return c.Listeners[0].Mode }, fs.FileMode(0o660)},
+		{"users = \"u\"\n[listener.a]\nlisten = \"127.0.0.1:1\"\nusers = \"\"", func(c *Config) any { return c.Listeners[0].HasUsers() }, false},
+		{"idle-timeout = \"1s\"\n[listener.a]\nlisten = \"127.0.0.1:1\"", func(c *Config) any { return c.Listeners[0].IdleTimeout }, time.Second},
+		{"listen = [\"127.0.0.1:2\"]\n[listener.a]\nlisten = \":1\"\nallow-client = \"::1\"", func(c *Config) any { return listenerNames(c) }, []string{"127.0.0.1:2", "a"}},
+		{"via = \"tor\"\nisolate = \"port\"\n[listener.a]\nlisten = \"127.0.0.1:1\"", func(c *Config) any { return c.Listeners[0].Isolation }, (*Isolation)(nil)},
+		{"via = \"tor\"\nisolate = \"port\"", func(c *Config) any { return c.Egresses[0].Isolation }, Isolation{Isolate: []string{"port"}}},
+		{"via = \"t\"\nisolate = \"port\"\n[egress.t]\nvia = \"tor\"\nno-isolate = \"client\"", func(c *Config) any { return c.Egresses[0].Isolation }, Isolation{NoIsolate: []string{"client"}}},
+		{"via = \"tor+spawn://\"\ntorrc = \"t\"", func(c *Config) any { return c.Egresses[0].Torrc }, "/etc/hosier/t"},
+		{"via = [\"http://u:p@h.example:1\", \"http://v:p@h.example:1\"]", func(c *Config) any { return egressNames(c) }, []string{"http://h.example:1", "http://h.example:1#2"}},
+		{"via = \"x\"\n[egress]\nx.via = \"y\"\ny.via = \"http://h.example:1\"", func(c *Config) any { return egressNames(c) }, []string{"y"}},
+		{"rule = [{ to = \"*\", via = \"tor\" }, { refuse = \"no\" }]", func(c *Config) any { return c.Rules.Proof()[3] }, "what no rule matches is refused"},
+	} {
+		if got := test.got(mustParse(t, test.text)); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s: got %#v, want %#v", test.text, got, test.want)
+		}
+	}
+}
+
+// A flag takes the place of its key, is checked as if it stood there, and its mistakes
+// are told at its name.
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, "via = 7\nlisten = \"0.0.0.0:1080\"\nmax-conns = 3\nextended-errors = false",
+		Flag{"via", []string{"tor"}}, Flag{"listen", []string{"127.0.0.1:1", "127.0.0.1:2"}},
+		Flag{"max-conns", []string{"5"}}, Flag{"extended-errors", []string{"true"}}, Flag{"drain", []string{"1s"}})
+	if !slices.Equal(egressNames(c), []string{"tor"}) || len(c.Listeners) != 2 || c.MaxConns != 5 || !*c.Listeners[0].ExtendedErrors || c.Drain != time.Second {
+		t.Errorf("got %+v", c)
+	}
+	if got := c.Rules.Proof()[3]; got != "what no rule matches goes via tor (--via)" {
+		t.Errorf("got %s", got)
+	}
+	for want, f := range map[string]Flag{
+		`--listen: other hosts could reach 0.0.0.0:1`: {"listen", []string{"0.0.0.0:1"}},
+		`--via: there is no way out office`:           {"via", []string{"office"}},
+		`--max-conns: "x" is not a number`:            {"max-conns", []string{"x"}},
+		`--drain: "x" is no time`:                     {"drain", []string{"x"}},
+		`--drain: a text is wanted here`:              {"drain", []string{"1s", "2s"}},
+		`--isolate: "x" is none of`:                   {"isolate", []string{"x"}},
+		`--extended-errors: true or false is wanted`:  {"extended-errors", []string{"x"}},
+		`--nonsense: nonsense is no key`:              {"nonsense", []string{"x"}},
+	} {
+		_, err := Parse("f", nil, Options{Flags: []Flag{f}})
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	_, err := Parse("f.toml", []byte("via = \"x://y\"\nusers = \"u\""), Options{
+		Via:      func(via string) (rules.Kind, error) { return 0, fmt.Errorf("not %d bytes", len(via)) },
+		Readable: func(string) error { return &fs.PathError{Op: "open", Path: "secret", Err: errors.New("locked")} },
+	})
+	want := "f.toml:1:7: this is no way out: not 5 bytes\nf.toml:2:9: \"u\" cannot be read: locked"
+	var all Errors
+	if err == nil || err.Error() != want || !errors.As(err, &all) || len(all) != 2 {
+		t.Fatalf("got %v, want %s", err, want)
+	}
+	if one := (*Error)(nil); !errors.As(err, &one) || *one != (Error{"f.toml", 1, 7, "this is no way out: not 5 bytes"}) {
+		t.Errorf("got %+v", one)
+	}
+}
+
+// No way of printing a Config shows what a proxy's URL hides, wherever it stands.
+func TestNoPasswords(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, "via = [\"socks5://someone:secret@p.example:1\", \"a\"]\n[egress.a]\nvia = \"tor://:sec%2Fret@127.0.0.1:9050?control=127.0.0.1:9051\"")
+	if got := c.Egresses[0].Via.Reveal() + c.Egresses[1].Via.Reveal(); strings.Count(got, "sec") != 2 {
+		t.Fatalf("the passwords are lost: %s", got)
+	}
+	hidden := struct {
+		c   *Config
+		v   Config
+		via Via
+	}{c, *c, c.Egresses[1].Via}
+	var texts []string
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, x := range []any{c, *c, c.Egresses, c.Egresses[0], &c.Egresses[0], c.Egresses[1].Via, &c.Egresses[1].Via, hidden, &hidden, c.Rules, *c.Rules} {
+			texts = append(texts, fmt.Sprintf(verb, x))
+		}
+	}
+	text, err := json.Marshal(c.Egresses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "via", c.Egresses[1].Via, "egress", c.Egresses[0], "config", c)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "via", c.Egresses[1].Via, "egress", c.Egresses)
+	for _, text := range append(texts, string(text), log.String(), c.Egresses[1].Via.String()) {
+		for _, secret := range []string{"secret", "sec%2Fret", "someone", fmt.Sprintf("%x", "secret")} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s is shown: %s", secret, text)
+			}
+		}
+	}
+	if got := c.Egresses[1].Via.String(); got != "socks5://p.example:1" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestDistance(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0},
+		{"", "abc", 3},
+		{"abc", "abc", 0},
+		{"listn", "listen", 1},
+		{"drian", "drain", 1},
+		{"kitten", "sitting", 3},
+		{"ab", "ba", 1},
+		{"allow_client", "allow-client", 1},
+		{"abc", "", 3},
+	} {
+		if got := distance(test.a, test.b); got != test.want {
+			t.Errorf("%s, %s: got %d, want %d", test.a, test.b, got, test.want)
+		}
+	}
+}
+
+// FuzzParse: whatever the text, it is parsed or has mistakes at places of it, and a
+// comment below a good file changes nothing.
+func FuzzParse(f *testing.F) {
+	for _, pattern := range []string{"testdata/*.toml", "../../docs/*.example.toml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) < 2 {
+			f.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := Parse("f.toml", text, Options{})
+		if err != nil {
+			var errs Errors
+			if !errors.As(err, &errs) || len(errs) == 0 || c != nil {
+				t.Fatalf("%T: %v", err, err)
+			}
+			checkPlaces(t, text, errs)
+			return
+		}
+		again, err := Parse("f.toml", append(bytes.Clone(text), "\n# a comment\n"...), Options{})
+		if err != nil {
+			t.Fatalf("with a comment: %v", err)
+		}
+		if !reflect.DeepEqual(c, again) {
+			t.Errorf("with a comment:\n%+v\n%+v", *c, *again)
+		}
+		if len(c.Listeners) == 0 || c.Rules == nil {
+			t.Errorf("got %+v", c)
+		}
+		for i := range c.Listeners {
+			if l := &c.Listeners[i]; isBeyondLoopback(l.Address) && !l.IsGuarded() {
+				t.Errorf("%s is open", l.Address)
+			}
+		}
+	})
+}
