@@ -27,7 +27,7 @@ type Direct struct {
 	DNS string
 
 	// Allow judges each address before it is connected to, and each that a lookup
-	// answers or is about. Its error is the request's. Nil allows all.
+	// answers or is about. Its error is the request's. It must not wait. Nil allows all.
 	Allow func(r *socks.Request, ip netip.Addr) error
 }
 
@@ -58,6 +58,15 @@ func (d *Direct) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Ad
 	}
 	local, _ := c.LocalAddr().(*net.TCPAddr)
 	return c, socks.AddrFrom(local.AddrPort()), nil
+}
+
+// Plain says that nothing but to connect is to be done for an address, once Allow has.
+func (d *Direct) Plain(r *socks.Request) (to netip.AddrPort, limit time.Duration, err error) {
+	ip := r.Addr.IP.Unmap()
+	if !ip.IsValid() || ip.Zone() != "" || r.Version == socks.V4 && !ip.Is4() {
+		return to, 0, nil
+	}
+	return netip.AddrPortFrom(ip, r.Addr.Port), directTimeout, d.allow(r, ip)
 }
 
 // Resolve looks the name up: its IPv4 address if it has one, else, not for SOCKS4, its

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -13,8 +14,10 @@ import (
 type backoff struct {
 	log      *slog.Logger
 	listener string
-	delay    time.Duration
-	last     time.Time // when there was a shortage
+
+	mu    sync.Mutex // where several accept from the listener
+	delay time.Duration
+	last  time.Time // when there was a shortage
 }
 
 const (
@@ -38,7 +41,18 @@ func isShortage(err error) bool {
 
 // wait pauses, and says so once each time that a shortage begins.
 func (b *backoff) wait(ctx context.Context, err error) {
-	b.delay = max(b.delay, shortestPause)
+	timer := time.NewTimer(b.begin(err))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// begin returns how long to pause.
+func (b *backoff) begin(err error) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if !errors.Is(err, syscall.ECONNABORTED) {
 		now := time.Now()
 		if now.Sub(b.last) >= calm {
@@ -47,13 +61,13 @@ func (b *backoff) wait(ctx context.Context, err error) {
 		}
 		b.last = now
 	}
-	timer := time.NewTimer(b.delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	b.delay = min(2*b.delay, longestPause)
+	delay := max(b.delay, shortestPause)
+	b.delay = min(2*delay, longestPause)
+	return delay
 }
 
-func (b *backoff) over() { b.delay = 0 }
+func (b *backoff) over() {
+	b.mu.Lock()
+	b.delay = 0
+	b.mu.Unlock()
+}

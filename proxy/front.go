@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"hosier/internal/relay"
 	"hosier/socks"
 )
 
@@ -59,6 +60,9 @@ func (f *front) prepare(ctx context.Context, deadline time.Time) error {
 	if c == nil {
 		return err
 	}
+	if c != f.conn {
+		relay.Leave(f.conn) // c may use it from anywhere
+	}
 	f.conn, f.refusal = c, err
 	return nil
 }
@@ -70,6 +74,7 @@ func (f *front) accept(br *bufio.Reader) (r *socks.Request, early []byte, err er
 	case err != nil:
 		return nil, nil, err
 	case isLetter(first[0]):
+		relay.Leave(f.conn)
 		return f.acceptHTTP(br)
 	}
 	dialect := SOCKS5
@@ -89,6 +94,7 @@ func (f *front) verifier(one Dialects) func(socks.Auth) error {
 		return nil
 	}
 	return func(a socks.Auth) error {
+		relay.Leave(f.conn)
 		user, err := f.Verify(f.ses, a)
 		if err == nil && user != "" {
 			f.ses.User = user

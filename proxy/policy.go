@@ -19,7 +19,8 @@ type Policy struct {
 	// or wraps. If it returns an error as well, the client may say what it wants, but
 	// nobody asks Verify and Route, and the request is refused with that error ([ErrFull],
 	// [ErrLimit], …); with an error alone the connection is closed without a byte. Nil
-	// takes every connection as it is.
+	// takes every connection as it is. On a prompt server it calls [Leave] before it waits
+	// for anything but that connection, or computes for long.
 	Prepare func(context.Context, *Session, net.Conn) (net.Conn, error)
 
 	// Dialects are those that are served; all if 0. A client of another one is told so

@@ -36,6 +36,18 @@ type Egress interface {
 	ResolvePTR(ctx context.Context, r *socks.Request) (string, error)
 }
 
+// Plain is an Egress that lets the server connect in its place; it costs less where the
+// server has an event loop. One that has no such method, or hides it by wrapping, works
+// just as well.
+type Plain interface {
+	Egress
+
+	// Plain returns the address that Dial would connect to over TCP if it would do that
+	// and nothing else for r, and how long it would try. It does not wait. The address is
+	// not valid if Dial is to be called; an error is what Dial would return.
+	Plain(r *socks.Request) (to netip.AddrPort, limit time.Duration, err error)
+}
+
 // Session is the story of one connection: as far as it went for a [Policy] and in
 // [Server.Sessions], and whole, once, for Closed.
 type Session struct {

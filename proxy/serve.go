@@ -41,7 +41,7 @@ func (s *Server) serve(ctx context.Context, t *tracked) {
 	if err == nil {
 		if ses.Egress, err = p.route(ctx, &ses); err == nil { // policy
 			t.show(&ses)
-			a, err = p.ask(ctx, &ses) // egress
+			a, err = p.ask(ctx, &ses, c) // egress
 		}
 	}
 	ses.Status = p.told(req, err)
@@ -95,15 +95,21 @@ func (a answer) close() {
 }
 
 // ask is where a command meets a way out.
-func (p *Policy) ask(ctx context.Context, ses *Session) (a answer, err error) {
+func (p *Policy) ask(ctx context.Context, ses *Session, c net.Conn) (a answer, err error) {
 	out, r, start := ses.Egress, ses.Request, time.Now()
 	until := start.Add(p.connectTimeout())
 	if end := ses.Start.Add(p.TotalTimeout); p.TotalTimeout > 0 && end.Before(until) {
 		until = end
 	}
+	defer func() { ses.Connect = time.Since(start) }()
+	if relay.InLoop(c) {
+		if a, done, err := askInLoop(c, out, r, until); done {
+			return a, err
+		}
+		relay.Leave(c) // what follows may wait for anything
+	}
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	defer func() { ses.Connect = time.Since(start) }()
 	switch r.Command {
 	case socks.Connect:
 		a.conn, a.bound, err = out.Dial(ctx, r)
@@ -118,6 +124,26 @@ func (p *Policy) ask(ctx context.Context, ses *Session) (a answer, err error) {
 		err = fmt.Errorf("%v: %w", r.Command, errors.ErrUnsupported)
 	}
 	return a, err
+}
+
+// askInLoop does what Dial would where that is but to connect, without a thread to wake.
+func askInLoop(c net.Conn, out Egress, r *socks.Request, until time.Time) (a answer, done bool, err error) {
+	plain, ok := out.(Plain)
+	if !ok || r.Command != socks.Connect {
+		return a, false, nil
+	}
+	to, limit, err := plain.Plain(r)
+	if err != nil || !to.IsValid() {
+		return a, err != nil, err
+	}
+	if end := time.Now().Add(limit); limit > 0 && end.Before(until) {
+		until = end
+	}
+	conn, local, err := relay.Connect(c, to, until)
+	if err != nil {
+		return a, true, err
+	}
+	return answer{conn: conn, bound: socks.AddrFrom(local)}, true, nil
 }
 
 func appendReply(b []byte, r *socks.Request, s socks.Status, bound socks.Addr, err error) []byte {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,7 +23,21 @@ import (
 	"hosier/socks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// All tests run in event loops and on goroutines.
+func TestMain(m *testing.M) {
+	for _, on := range []string{"", "1"} {
+		os.Setenv(sockstest.OnGoroutines, on)
+		code := m.Run()
+		if err := goleak.Find(); code == 0 && err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		if code != 0 {
+			fmt.Fprintf(os.Stderr, "this was with %s=%s\n", sockstest.OnGoroutines, on)
+			os.Exit(code)
+		}
+	}
+}
 
 // client is a raw connection to a server under test.
 type client struct {
@@ -449,4 +464,37 @@ func TestResolveLiteral(t *testing.T) {
 	if q := w.DNS.Queries(); len(q) > 0 {
 		t.Errorf("a DNS server was asked %v", q)
 	}
+}
+
+// A listener is closed alone: its clients go on, and new ones are refused.
+func TestCloseListener(t *testing.T) {
+	s := &proxy.Server{
+		Prompt: os.Getenv(sockstest.OnGoroutines) == "",
+		Policy: proxy.Policy{Route: func(context.Context, *proxy.Session) (proxy.Egress, error) {
+			return &egress.Direct{}, nil
+		}},
+	}
+	defer s.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	before := connect(t, l.Addr().String())
+	before.send([]byte{5, 1, 0})
+	before.expect([]byte{5, 0})
+	if err := s.CloseListener(l); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err == nil {
+		t.Error("Serve returned no error")
+	}
+	if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		c.Close()
+		t.Error("the listener takes connections")
+	}
+	w := sockstest.NewWorld(t)
+	before.send(append([]byte{5, 1, 0, 1, 127, 0, 0, 1}, byte(w.Echo>>8), byte(w.Echo)))
+	before.expect([]byte{5, 0})
 }

@@ -53,7 +53,7 @@ func (t *tracked) replace(c net.Conn) {
 // handOver makes r the one to close.
 func (t *tracked) handOver(r *relay.Relay) {
 	t.mu.Lock()
-	t.relay = r
+	t.relay, t.conn = r, nil // which would be kept as long as the relay
 	closed := t.closed
 	t.mu.Unlock()
 	if closed {

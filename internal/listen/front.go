@@ -55,7 +55,7 @@ func (f *Front) Prepare(ctx context.Context, ses *proxy.Session, c net.Conn) (ne
 	if f.TLS == nil {
 		return c, nil
 	}
-	secure := tls.Server(c, f.TLS)
+	secure := tls.Server(proxy.Leave(c), f.TLS) // which has much to compute
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}

@@ -6,10 +6,11 @@ import "time"
 func suites() []suite {
 	return append(
 		portableSuites(),
-		suite{"loops", newLoops, tcpNetwork()},
-		suite{"loops", newLoops, unixNetwork()},
-		suite{"plain-wait", newPlainWait, tcpNetwork()},
-		suite{"no-pipes", newWithoutPipes, tcpNetwork()},
+		suite{engine: "loops", newOne: newLoops, network: tcpNetwork()},
+		suite{engine: "loops", newOne: newLoops, network: unixNetwork()},
+		suite{engine: "from-task", newOne: newLoops, network: tcpNetwork(), begin: startFromTask},
+		suite{engine: "plain-wait", newOne: newPlainWait, network: tcpNetwork()},
+		suite{engine: "no-pipes", newOne: newWithoutPipes, network: tcpNetwork()},
 	)
 }
 

@@ -3,9 +3,9 @@ package relay
 // portableSuites lists what runs on goroutines everywhere.
 func portableSuites() []suite {
 	return []suite{
-		{"goroutines", newPortable, tcpNetwork()},
-		{"goroutines", newPortable, unixNetwork()},
-		{"goroutines", newPortable, tlsNetwork()},
+		{engine: "goroutines", newOne: newPortable, network: tcpNetwork()},
+		{engine: "goroutines", newOne: newPortable, network: unixNetwork()},
+		{engine: "goroutines", newOne: newPortable, network: tlsNetwork()},
 	}
 }
 

@@ -23,13 +23,20 @@ type eventLoops struct {
 type eventLoop struct {
 	engine *Engine
 	waiter waiter
-	stop   int // an eventfd: a byte written to it ends the loop
+	bell   int // an eventfd: something written to it has the loop look at what follows
 	done   chan struct{}
 	wires  table
+
+	mu       sync.Mutex
+	posts    []post
+	stopping bool
 
 	// Used by the loop's goroutine only:
 	buffer *[largeBuffer]byte
 	again  []turn // what was cut short so that others have their turn
+
+	fresh    []*task    // not begun yet
+	carriers []*carrier // that have nothing to carry
 }
 
 // turn is one direction of a relay that has more to do.
@@ -38,8 +45,8 @@ type turn struct {
 	way  direction
 }
 
-// stopSlot marks the event that ends a loop.
-const stopSlot = -1
+// bellSlot marks the event of a loop's bell.
+const bellSlot = -1
 
 // pick returns the loop for the next relay, nil if there are no loops.
 func (e *Engine) pick() *eventLoop {
@@ -79,21 +86,21 @@ func newLoop(e *Engine) (*eventLoop, error) {
 		unix.Close(epoll)
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		unix.Close(epoll)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: stopSlot}
-	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, stop, &event); err != nil {
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: bellSlot}
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, bell, &event); err != nil {
 		unix.Close(epoll)
-		unix.Close(stop)
+		unix.Close(bell)
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
 	return &eventLoop{
 		engine: e,
 		waiter: waiter{epoll: epoll},
-		stop:   stop,
+		bell:   bell,
 		done:   make(chan struct{}),
 		buffer: e.borrow(),
 	}, nil
@@ -108,13 +115,21 @@ func (l *eventLoop) run() {
 			panic(fmt.Sprintf("relay: epoll_wait: %v", err)) // no argument of ours can be wrong
 		}
 		for i := range events {
-			if events[i].Fd == stopSlot {
-				return
+			if events[i].Fd == bellSlot {
+				if l.answer() {
+					return
+				}
+				continue
 			}
-			if w := l.wires.at(events[i].Fd); w != nil {
+			w, t := l.wires.at(events[i].Fd)
+			switch {
+			case w != nil:
 				w.serve(l, direction(events[i].Pad), events[i].Events)
+			case t != nil:
+				t.serve(l, direction(events[i].Pad), events[i].Events)
 			}
 		}
+		l.begin()
 		l.goOn()
 	}
 }
@@ -131,7 +146,7 @@ func (l *eventLoop) goOn() {
 }
 
 // watch asks for the events of fd: slot and way come back with them.
-func (l *eventLoop) watch(op, fd int, slot int32, way direction, writable bool) error {
+func (l *eventLoop) watch(op int, fd, slot int32, way direction, writable bool) error {
 	event := unix.EpollEvent{
 		Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET,
 		Fd:     slot,
@@ -140,7 +155,7 @@ func (l *eventLoop) watch(op, fd int, slot int32, way direction, writable bool) 
 	if writable {
 		event.Events |= unix.EPOLLOUT
 	}
-	return unix.EpollCtl(l.waiter.epoll, op, fd, &event)
+	return epollCtl(l.waiter.epoll, op, fd, &event)
 }
 
 // cut ends all relays in loops with err.
@@ -156,13 +171,16 @@ func (ls *eventLoops) cut(err error) {
 // stop ends the loops. There must be no relays left.
 func (ls *eventLoops) stop() {
 	for _, l := range ls.all {
-		one := [8]byte{0: 1, 7: 1} // not 0, whatever the byte order
-		if _, err := unix.Write(l.stop, one[:]); err != nil {
-			panic(fmt.Sprintf("relay: eventfd: %v", err)) // it takes 2^64-2, and got this one
-		}
+		l.mu.Lock()
+		l.stopping = true
+		l.mu.Unlock()
+		l.ring()
 		<-l.done
+		for _, c := range l.carriers {
+			c.stop()
+		}
 		l.waiter.unpark()
-		unix.Close(l.stop)
+		unix.Close(l.bell)
 		unix.Close(l.waiter.epoll)
 		l.engine.giveBack(l.buffer)
 	}
@@ -180,35 +198,62 @@ type table struct {
 }
 
 // block is a part of a table, which never moves.
-type block [256]atomic.Pointer[wire]
+type block [256]place
+
+type place struct {
+	wire atomic.Pointer[wire]
+	task atomic.Pointer[task]
+}
 
 // at returns the relay with a number, nil if it is gone.
-func (t *table) at(slot int32) *wire {
-	return (*t.blocks.Load())[slot/int32(len(block{}))][slot%int32(len(block{}))].Load()
+func (t *table) at(slot int32) (*wire, *task) {
+	p := t.place(slot)
+	return p.wire.Load(), p.task.Load()
 }
 
 // add gives w its number.
 func (t *table) add(w *wire) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	w.slot = t.take()
+	t.place(w.slot).wire.Store(w)
+}
+
+func (t *table) take() int32 {
 	if len(t.free) == 0 {
 		t.grow()
 	}
 	last := len(t.free) - 1
-	w.slot = t.free[last]
+	slot := t.free[last]
 	t.free = t.free[:last]
-	t.place(w.slot).Store(w)
+	return slot
 }
 
-// remove frees the number of w.
-func (t *table) remove(w *wire) {
+func (t *table) addTask(k *task) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.place(w.slot).Store(nil)
-	t.free = append(t.free, w.slot)
+	k.slot = t.take()
+	t.place(k.slot).task.Store(k)
 }
 
-func (t *table) place(slot int32) *atomic.Pointer[wire] {
+// become puts w in the place of the task that led to it.
+func (t *table) become(w *wire) {
+	p := t.place(w.slot)
+	p.wire.Store(w) // first: who lists all must find one of them
+	p.task.Store(nil)
+}
+
+// remove frees a number.
+func (t *table) remove(slot int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.place(slot)
+	p.wire.Store(nil)
+	p.task.Store(nil)
+	t.free = append(t.free, slot)
+}
+
+func (t *table) place(slot int32) *place {
 	return &(*t.blocks.Load())[slot/int32(len(block{}))][slot%int32(len(block{}))]
 }
 
@@ -227,7 +272,7 @@ func (t *table) grow() {
 }
 
 // list returns all relays.
-func (t *table) list() (all []*wire) {
+func (t *table) list() (all []runner) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	blocks := t.blocks.Load()
@@ -236,8 +281,11 @@ func (t *table) list() (all []*wire) {
 	}
 	for _, b := range *blocks {
 		for i := range b {
-			if w := b[i].Load(); w != nil {
+			if w := b[i].wire.Load(); w != nil {
 				all = append(all, w)
+			}
+			if k := b[i].task.Load(); k != nil {
+				all = append(all, k)
 			}
 		}
 	}

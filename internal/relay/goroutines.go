@@ -53,7 +53,7 @@ func (e *Engine) startCopier(p *Pair) *Relay {
 		// If this fails, so do reads and writes, which report it.
 		_ = conn.SetDeadline(time.Time{})
 	}
-	e.limits.watch(&c.Relay, p.Idle)
+	e.limits.watch(&c.seat, p.Idle)
 	if e.isClosed() {
 		c.cut(ErrClosed)
 	}
@@ -147,13 +147,13 @@ func (c *copier) write(d direction, b []byte) *failure {
 	if len(b) == 0 {
 		return nil
 	}
-	c.engine.limits.touch(&c.Relay)
+	c.engine.limits.touch(&c.seat)
 	c.writing[d].Store(true)
 	for len(b) > 0 {
 		n, err := c.conns[d].Write(b[:min(len(b), writeChunk)])
 		if n > 0 {
 			c.count(d, n)
-			c.engine.limits.touch(&c.Relay)
+			c.engine.limits.touch(&c.seat)
 		}
 		if err != nil {
 			return writeFailure(d, err)
@@ -198,7 +198,7 @@ func (c *copier) end(fail *failure) {
 	c.ended++
 	last := c.ended == 2
 	if !last && !c.over {
-		c.engine.limits.watch(&c.Relay, idleAfter(fail, c.halfIdle))
+		c.engine.limits.watch(&c.seat, idleAfter(fail, c.halfIdle))
 	}
 	c.mu.Unlock()
 	if last {
@@ -213,7 +213,7 @@ func (c *copier) finish() {
 	err := c.err
 	c.mu.Unlock()
 	c.close(err != nil, true)
-	c.engine.limits.forget(&c.Relay)
+	c.engine.limits.forget(&c.seat)
 	c.engine.removeCopier(c)
 	c.report(err)
 }

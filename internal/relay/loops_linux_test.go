@@ -14,7 +14,7 @@ import (
 )
 
 // loopSuite runs over TCP in one loop.
-var loopSuite = suite{"loops", func() *Engine { return &Engine{Loops: 1} }, tcpNetwork()}
+var loopSuite = suite{engine: "loops", newOne: func() *Engine { return &Engine{Loops: 1} }, network: tcpNetwork()}
 
 // inLoop reports whether an event loop runs r.
 func inLoop(r *Relay) bool {

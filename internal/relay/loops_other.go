@@ -2,9 +2,28 @@
 
 package relay
 
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+)
+
 // eventLoops would be the event loops of an Engine. This system has none.
 type eventLoops struct{}
 
-func (e *Engine) startInLoop(*Pair) *Relay { return nil }
-func (*eventLoops) cut(error)              {}
-func (*eventLoops) stop()                  {}
+func (e *Engine) startInLoop(*Pair) *Relay              { return nil }
+func (e *Engine) startTask(*Pair) *Relay                { return nil }
+func (e *Engine) acceptors(net.Listener) []net.Listener { return nil }
+func (*eventLoops) cut(error)                           {}
+func (*eventLoops) stop()                               {}
+
+func inLoopOf(net.Listener, func())       {}
+func beginTask(net.Conn, func()) bool     { return false }
+func asideTask(net.Listener, func()) bool { return false }
+func leaveTask(c net.Conn) net.Conn       { return c }
+func inTask(net.Conn) bool                { return false }
+
+func connectTask(net.Conn, netip.AddrPort, time.Time) (net.Conn, netip.AddrPort, error) {
+	return nil, netip.AddrPort{}, errors.ErrUnsupported
+}

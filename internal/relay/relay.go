@@ -149,6 +149,10 @@ type Engine struct {
 // closed it closes both, and Done is called with ErrClosed.
 func (e *Engine) Start(p Pair) *Relay {
 	e.enter()
+	if r := e.startTask(&p); r != nil {
+		return r
+	}
+	p.Client, p.Server = Leave(p.Client), Leave(p.Server)
 	if r := e.startInLoop(&p); r != nil {
 		return r
 	}
@@ -207,11 +211,9 @@ func (e *Engine) isClosed() bool {
 // time, also after the relay ended, and by several goroutines at the same time.
 type Relay struct {
 	engine *Engine
-	runner runner
+	seat                   // in engine.limits
 	moved  [2]atomic.Int64 // by direction
 	first  atomic.Int64    // when the client was first given something, in Unix ns
-	last   atomic.Int64    // when something moved last, in ns since engine.limits.begun
-	seat   seat
 	done   func(Result)
 }
 

@@ -74,6 +74,7 @@ type suite struct {
 	engine  string
 	newOne  func() *Engine
 	network network
+	begin   func(*Engine, Pair) *Relay // in place of Start
 }
 
 func (s suite) name() string { return s.engine + "/" + s.network.name }
@@ -94,6 +95,7 @@ type joined struct {
 	t              testing.TB
 	client, server net.Conn
 	pair           Pair
+	begin          func(*Engine, Pair) *Relay
 	relay          *Relay
 	done           chan Result
 }
@@ -104,7 +106,7 @@ const patience = 60 * time.Second
 // prepare makes two connections for a relay of p. The test closes its ends.
 func (s suite) prepare(t testing.TB, p Pair) *joined {
 	t.Helper()
-	j := &joined{t: t, pair: p, done: make(chan Result, 2)}
+	j := &joined{t: t, pair: p, begin: s.begin, done: make(chan Result, 2)}
 	j.pair.Client, j.client = s.network.pair(t)
 	j.pair.Server, j.server = s.network.pair(t)
 	for _, far := range []net.Conn{j.client, j.server} {
@@ -117,7 +119,12 @@ func (s suite) prepare(t testing.TB, p Pair) *joined {
 	return j
 }
 
-func (j *joined) start(e *Engine) { j.relay = e.Start(j.pair) }
+func (j *joined) start(e *Engine) {
+	if j.begin == nil {
+		j.begin = (*Engine).Start
+	}
+	j.relay = j.begin(e, j.pair)
+}
 
 // join prepares and starts a relay of p.
 func (s suite) join(t testing.TB, e *Engine, p Pair) *joined {

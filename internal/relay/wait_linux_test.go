@@ -24,9 +24,9 @@ func newBell(t *testing.T, mayHot bool) *bell {
 	t.Cleanup(func() {
 		l.waiter.unpark()
 		unix.Close(l.waiter.epoll)
-		unix.Close(l.stop)
+		unix.Close(l.bell)
 	})
-	return &bell{t: t, waiter: &l.waiter, rung: l.stop}
+	return &bell{t: t, waiter: &l.waiter, rung: l.bell}
 }
 
 func (b *bell) ring() {
@@ -39,7 +39,7 @@ func (b *bell) ring() {
 func (b *bell) hear() {
 	b.t.Helper()
 	events, err := b.waiter.wait(false)
-	if err != nil || len(events) != 1 || events[0].Fd != stopSlot {
+	if err != nil || len(events) != 1 || events[0].Fd != bellSlot {
 		b.t.Fatalf("wait = %v, %v", events, err)
 	}
 	if _, err := unix.Read(b.rung, make([]byte, 8)); err != nil {

@@ -3,6 +3,7 @@ package relay
 import (
 	"math/bits"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,16 +41,19 @@ type wheel struct {
 	levels [wheelLevels]level
 }
 
-// level is one wheel of slots, each a ring of relays.
+// level is one wheel of slots, each a ring of seats.
 type level struct {
 	used  uint64 // a bit for each slot that is not empty
-	slots [slotMask + 1]*Relay
+	slots [slotMask + 1]*seat
 }
 
-// seat is the place of a relay in the wheel, guarded by the wheel's mu except last.
+// seat is the place of a relay in the wheel, guarded by the wheel's mu except runner
+// and last.
 type seat struct {
+	runner     runner        // who is cut when the limit is over
+	last       atomic.Int64  // when something moved last, in ns since wheel.begun
 	limit      time.Duration // no limit if 0
-	next, prev *Relay        // ring of the slot; nil if in none
+	next, prev *seat         // ring of the slot; nil if in none
 	level      int8
 	slot       int8
 }
@@ -64,15 +68,15 @@ func (w *wheel) begin() {
 }
 
 // touch notes that something moved in r.
-func (w *wheel) touch(r *Relay) { r.last.Store(int64(time.Since(w.begun))) }
+func (w *wheel) touch(r *seat) { r.last.Store(int64(time.Since(w.begun))) }
 
 // watch gives r a limit, counted from now, in place of the one it had.
-func (w *wheel) watch(r *Relay, limit time.Duration) {
+func (w *wheel) watch(r *seat, limit time.Duration) {
 	w.touch(r)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.remove(r)
-	r.seat.limit = min(limit, longest)
+	r.limit = min(limit, longest)
 	if limit <= 0 {
 		return
 	}
@@ -86,7 +90,7 @@ func (w *wheel) watch(r *Relay, limit time.Duration) {
 }
 
 // forget takes r out of the wheel for good.
-func (w *wheel) forget(r *Relay) {
+func (w *wheel) forget(r *seat) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.remove(r)
@@ -110,7 +114,7 @@ func (w *wheel) turn() {
 }
 
 // advance moves on to tick now and takes out the relays whose limit is over.
-func (w *wheel) advance(now int64) (expired []*Relay) {
+func (w *wheel) advance(now int64) (expired []*seat) {
 	for w.relays > 0 {
 		at, slot := w.soonest()
 		if at > now {
@@ -132,7 +136,7 @@ func (w *wheel) advance(now int64) (expired []*Relay) {
 }
 
 // soonest returns the first slot in use and when it comes up. There must be one.
-func (w *wheel) soonest() (at int64, slot **Relay) {
+func (w *wheel) soonest() (at int64, slot **seat) {
 	l := 0
 	for w.levels[l].used == 0 {
 		l++ // all slots of this level come up before the next of the level above
@@ -148,45 +152,45 @@ func (w *wheel) start(l, i int) int64 {
 }
 
 // due returns the first tick at which the limit of r is over, if nothing moves.
-func (w *wheel) due(r *Relay) int64 {
-	return (r.last.Load() + int64(r.seat.limit) + int64(tick) - 1) / int64(tick)
+func (w *wheel) due(r *seat) int64 {
+	return (r.last.Load() + int64(r.limit) + int64(tick) - 1) / int64(tick)
 }
 
 // insert puts r where its limit will be over, and returns when its slot comes up.
-func (w *wheel) insert(r *Relay) (at int64) {
+func (w *wheel) insert(r *seat) (at int64) {
 	due := min(max(w.due(r), w.now+1), lastTick)
 	l := (bits.Len64(uint64(due^w.now)) - 1) / slotBits
 	slot := int(due >> (slotBits * l) & slotMask)
 	in := &w.levels[l]
 	if head := in.slots[slot]; head == nil {
-		r.seat.next, r.seat.prev = r, r
+		r.next, r.prev = r, r
 	} else {
-		r.seat.next, r.seat.prev = head, head.seat.prev
-		head.seat.prev.seat.next = r
-		head.seat.prev = r
+		r.next, r.prev = head, head.prev
+		head.prev.next = r
+		head.prev = r
 	}
 	in.slots[slot] = r
 	in.used |= 1 << slot
-	r.seat.level, r.seat.slot = int8(l), int8(slot)
+	r.level, r.slot = int8(l), int8(slot)
 	w.relays++
 	return w.start(l, slot)
 }
 
 // remove takes r out of its slot, if it is in one.
-func (w *wheel) remove(r *Relay) {
-	if r.seat.next == nil {
+func (w *wheel) remove(r *seat) {
+	if r.next == nil {
 		return
 	}
-	in, slot := &w.levels[r.seat.level], r.seat.slot
-	if r.seat.next == r {
+	in, slot := &w.levels[r.level], r.slot
+	if r.next == r {
 		in.slots[slot] = nil
 		in.used &^= 1 << slot
 	} else {
-		r.seat.prev.seat.next = r.seat.next
-		r.seat.next.seat.prev = r.seat.prev
-		in.slots[slot] = r.seat.next
+		r.prev.next = r.next
+		r.next.prev = r.prev
+		in.slots[slot] = r.next
 	}
-	r.seat.next, r.seat.prev = nil, nil
+	r.next, r.prev = nil, nil
 	w.relays--
 }
 

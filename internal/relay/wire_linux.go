@@ -23,6 +23,11 @@ const (
 	smallCargo = 8 << 10
 )
 
+// settleAfter is how many events a relay has in the loop that accepted its client. One
+// that lasts longer is given a loop in turn: the loops accept unequally, and most relays
+// that are short do not come to that.
+const settleAfter = 64
+
 // wire is a relay run by an event loop. What an event says is only a hint, see
 // table; whoever holds mu may do anything with a wire, from any goroutine.
 type wire struct {
@@ -33,9 +38,10 @@ type wire struct {
 	err      error    // the first cause
 	fds      [2]int32 // the destination of each direction
 	slot     int32
-	watched  bool // the loop gets events
-	over     bool // nothing moves any more
-	released bool // the descriptors are closed
+	watched  bool  // the loop gets events
+	stay     uint8 // how many events it stays with the loop that accepted the client
+	over     bool  // nothing moves any more
+	released bool  // the descriptors are closed
 	ways     [2]way
 }
 
@@ -96,7 +102,7 @@ func (w *wire) start(p *Pair) {
 	p.Client.Close()
 	p.Server.Close()
 	w.loop.wires.add(w)
-	w.engine.limits.watch(&w.Relay, p.Idle)
+	w.engine.limits.watch(&w.seat, p.Idle)
 	for d, early := range [][]byte{toServer: p.ToServer, toClient: p.ToClient} {
 		if len(early) > 0 {
 			w.ways[d].cargo = &cargo{bytes: early}
@@ -104,11 +110,7 @@ func (w *wire) start(p *Pair) {
 		}
 	}
 	w.watched = true
-	for d := range w.ways {
-		if err := w.watch(unix.EPOLL_CTL_ADD, direction(d)); err != nil {
-			w.stop(&failure{what: "watch for events", cause: err})
-		}
-	}
+	w.watchBoth()
 	if w.engine.isClosed() {
 		w.stop(ErrClosed)
 	}
@@ -121,7 +123,7 @@ func (w *wire) start(p *Pair) {
 
 // watch asks the loop for events of the destination of d.
 func (w *wire) watch(op int, d direction) error {
-	return w.loop.watch(op, int(w.fds[d]), w.slot, d, w.ways[d].armed)
+	return w.loop.watch(op, w.fds[d], w.slot, d, w.ways[d].armed)
 }
 
 // unlock ends whatever was done to w. If that was the end of w, it reports so.
@@ -143,7 +145,7 @@ func (w *wire) serve(l *eventLoop, out direction, events uint32) {
 	const end = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
 	w.mu.Lock()
 	defer w.unlock()
-	if w.over {
+	if w.over || w.settle(l) {
 		return
 	}
 	in := out.back()
@@ -170,8 +172,42 @@ func (w *wire) goOn(l *eventLoop, d direction) {
 	w.mu.Lock()
 	defer w.unlock()
 	w.ways[d].queued = false
-	if !w.over {
+	if !w.over && !w.settle(l) {
 		w.pump(l, d, share)
+	}
+}
+
+// settle gives w to another loop if it has lasted, and reports whether it did. That loop
+// is told of all there is to do.
+func (w *wire) settle(l *eventLoop) bool {
+	if w.stay == 0 || w.ways[toServer].queued || w.ways[toClient].queued {
+		return false
+	}
+	if w.stay--; w.stay > 0 {
+		return false
+	}
+	to := l.engine.pick()
+	if to == l {
+		return false
+	}
+	for _, fd := range w.fds {
+		// If it fails the loop has events of nothing, which it bears.
+		_ = epollCtl(l.waiter.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+	}
+	before := w.slot
+	w.loop = to
+	to.wires.add(w)
+	l.wires.remove(before)
+	w.watchBoth()
+	return true
+}
+
+// watchBoth has the loop watch both sockets.
+func (w *wire) watchBoth() {
+	for d := range w.ways {
+		if err := w.watch(unix.EPOLL_CTL_ADD, direction(d)); err != nil {
+			w.stop(&failure{what: "watch for events", cause: err})
+		}
 	}
 }
 
@@ -327,8 +363,8 @@ func (w *wire) put(d direction, b []byte) (rest []byte) {
 func (w *wire) took(d direction, n int) {
 	if n > 0 {
 		w.count(d, n)
-		if w.seat.limit > 0 {
-			w.engine.limits.touch(&w.Relay)
+		if w.limit > 0 {
+			w.engine.limits.touch(&w.seat)
 		}
 	}
 }
@@ -363,7 +399,7 @@ func (w *wire) end(d direction, fail *failure) {
 	if fail != nil {
 		w.drop(d)
 	} else if !w.over { // otherwise closing tells it
-		if err := unix.Shutdown(int(w.fds[d]), unix.SHUT_WR); err != nil {
+		if err := shutdown(w.fds[d]); err != nil {
 			fail = writeFailure(d, err)
 		}
 	}
@@ -371,7 +407,7 @@ func (w *wire) end(d direction, fail *failure) {
 		w.err = fail
 	}
 	if !w.over {
-		w.engine.limits.watch(&w.Relay, idleAfter(fail, w.halfIdle))
+		w.engine.limits.watch(&w.seat, idleAfter(fail, w.halfIdle))
 	}
 }
 
@@ -398,15 +434,15 @@ func (w *wire) cut(err error) {
 // reset it.
 func (w *wire) release() {
 	w.released = true
-	w.loop.wires.remove(w)
-	w.engine.limits.forget(&w.Relay)
+	w.loop.wires.remove(w.slot)
+	w.engine.limits.forget(&w.seat)
 	_, failed := w.err.(*failure)
 	for d, fd := range w.fds {
 		if failed || w.ways[d].cargo != nil {
 			// If it fails the peer sees an end without a reset.
 			_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		}
-		unix.Close(int(fd))
+		closeFD(fd)
 		w.drop(direction(d))
 	}
 }

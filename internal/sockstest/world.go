@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"sync"
 	"testing"
@@ -139,10 +140,15 @@ func (e *Egress) Requests() []socks.Request {
 	return append([]socks.Request(nil), e.requests...)
 }
 
+// OnGoroutines is the environment variable that has Serve give each connection a
+// goroutine, where it would be in an event loop otherwise.
+const OnGoroutines = "SOCKSTEST_GOROUTINES"
+
 // Serve runs s on a port of loopback until the test ends, and returns its address. Its
-// Route leads to out unless s has one.
+// Route leads to out unless s has one, and must not wait.
 func Serve(tb testing.TB, s *proxy.Server, out proxy.Egress) string {
 	tb.Helper()
+	s.Prompt = os.Getenv(OnGoroutines) == ""
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)

@@ -1,0 +1,138 @@
+package relay
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// acceptor is a listener in one event loop. Each loop has its own for the same socket;
+// the kernel wakes the first that waits, so that one loop serves all while it can, which
+// costs least, and the others help.
+type acceptor struct {
+	*sock
+	addr    net.Addr
+	watched bool
+}
+
+// acceptors returns one for each loop, or none if l is not for them.
+func (e *Engine) acceptors(l net.Listener) (all []net.Listener) {
+	tcp, ok := l.(*net.TCPListener)
+	if !ok || e.portable || e.isClosed() || e.pick() == nil {
+		return nil
+	}
+	for _, loop := range e.loops.all {
+		fd, err := duplicate(tcp)
+		if err != nil {
+			for _, a := range all {
+				a.Close()
+			}
+			return nil
+		}
+		setUp(int32(fd))
+		t := newTask(loop)
+		t.socks[toClient] = &sock{task: t, out: toClient, fd: int32(fd)}
+		all = append(all, &acceptor{sock: t.socks[toClient], addr: tcp.Addr()})
+	}
+	return all
+}
+
+// inLoopOf has the loop of l, which acceptors returned, run f.
+func inLoopOf(l net.Listener, f func()) {
+	t := l.(*acceptor).task
+	t.start(f)
+	t.loop.post(t, true)
+}
+
+func asideTask(l net.Listener, f func()) bool {
+	a, ok := l.(*acceptor)
+	if ok {
+		a.task.aside(f)
+	}
+	return ok
+}
+
+func (a *acceptor) Addr() net.Addr { return a.addr }
+
+// Accept returns a connection whose task begins with Engine.Go.
+func (a *acceptor) Accept() (net.Conn, error) {
+	c, err := a.accept()
+	if err != nil {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: a.addr, Err: err}
+	}
+	return c, nil
+}
+
+func (a *acceptor) accept() (net.Conn, error) {
+	t := a.task
+	if err := a.watch(); err != nil {
+		return nil, err
+	}
+	for {
+		fd, from, err := a.take()
+		switch err {
+		case nil:
+			return newClient(t.loop, fd, from)
+		case net.ErrClosed:
+			return nil, err
+		case unix.EAGAIN:
+			for t.happened[toClient] = 0; t.happened[toClient] == 0 && !a.isClosed(); {
+				t.wait(time.Time{})
+			}
+		case unix.ECONNABORTED: // the client was gone before
+		default:
+			return nil, os.NewSyscallError("accept4", err)
+		}
+	}
+}
+
+// watch has the loop tell of connections, from the first Accept on.
+func (a *acceptor) watch() error {
+	t := a.task
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a.watched || a.fd < 0 {
+		return nil
+	}
+	a.watched = true
+	t.loop.wires.addTask(t)
+	event := unix.EpollEvent{
+		Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE | unix.EPOLLET,
+		Fd:     t.slot,
+		Pad:    int32(toClient),
+	}
+	return os.NewSyscallError("epoll_ctl", epollCtl(t.loop.waiter.epoll, unix.EPOLL_CTL_ADD, a.fd, &event))
+}
+
+func (a *acceptor) take() (int32, netip.AddrPort, error) {
+	a.task.mu.Lock()
+	defer a.task.mu.Unlock()
+	if a.fd < 0 {
+		return -1, netip.AddrPort{}, net.ErrClosed
+	}
+	return acceptFrom(a.fd)
+}
+
+// newClient makes a task, not begun yet, for an accepted socket.
+func newClient(l *eventLoop, fd int32, from netip.AddrPort) (net.Conn, error) {
+	t := newTask(l)
+	s, err := t.add(toClient, fd, from)
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// setUp sets a socket as package net does; those that a listener accepts inherit it. What
+// fails costs speed, or lets a peer that is gone be missed later.
+func setUp(fd int32) {
+	const period = 15 // seconds
+	_ = setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	_ = setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+	_ = setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, period)
+	_ = setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, period)
+}

@@ -1,0 +1,377 @@
+package relay
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startFromTask starts the relay of p as a task does that has come to it, with its own
+// sockets.
+func startFromTask(e *Engine, p Pair) *Relay {
+	l := e.pick()
+	if l == nil || e.isClosed() {
+		return e.Start(p)
+	}
+	started := make(chan *Relay)
+	t := newTask(l)
+	t.start(func() {
+		var err error
+		for out, c := range []*net.Conn{toServer: &p.Server, toClient: &p.Client} {
+			fd, failed := duplicate((*c).(*net.TCPConn))
+			(*c).Close()
+			if *c, failed = t.add(direction(out), int32(fd), netip.AddrPort{}); failed != nil {
+				err = failed
+			}
+		}
+		if err != nil {
+			panic(err)
+		}
+		started <- e.Start(p)
+	})
+	l.post(t, true)
+	return <-started
+}
+
+// frontend accepts in the loops of an engine, and runs serve for each client.
+func frontend(t *testing.T, e *Engine, serve func(net.Conn)) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := e.Listen(l)
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		err := in.Each(func(l net.Listener) error {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return err
+				}
+				e.Go(c, func() { serve(c) })
+			}
+		})
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Each returned %v", err)
+		}
+	})
+	t.Cleanup(func() { in.Close(); ended.Wait() })
+	return l.Addr().String()
+}
+
+func visitor(t *testing.T, address string) *net.TCPConn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c.(*net.TCPConn)
+}
+
+// echoServer is a server that returns what it gets, until the test ends.
+func echoServer(t *testing.T) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer c.Close()
+				io.Copy(c, c)
+				c.(*net.TCPConn).CloseWrite()
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); all.Wait() })
+	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+// A conversation in a loop leads to a relay there, to one that began outside, or nowhere;
+// nothing of it is left.
+func TestFront(t *testing.T) {
+	files, goroutines := openFiles(t), runtime.NumGoroutine()
+	t.Run("many", testFront)
+	eventually(t, "descriptors are as before", func() bool { return openFiles(t) <= files })
+	eventually(t, "goroutines are as before", func() bool { return runtime.NumGoroutine() <= goroutines })
+}
+
+func testFront(t *testing.T) {
+	const clients = 200
+	target := echoServer(t)
+	e := &Engine{Loops: 2}
+	t.Cleanup(func() { e.Close() })
+	var leavers counter
+	address := frontend(t, e, func(c net.Conn) {
+		var hello [1]byte
+		if _, err := io.ReadFull(c, hello[:]); err != nil {
+			c.Close()
+			return
+		}
+		if !InLoop(c) {
+			t.Error("the loop has lost a client before it left")
+		}
+		p := Pair{Client: c}
+		var err error
+		if hello[0] == 'L' {
+			leavers.add(1)
+			Leave(c)
+			p.Server, err = net.Dial("tcp", target.String())
+		} else {
+			p.Server, _, err = Connect(c, target, time.Now().Add(patience))
+		}
+		if err == nil {
+			_, err = c.Write([]byte{'+'})
+		}
+		if err != nil {
+			t.Error(err)
+			c.Close()
+			return
+		}
+		e.Start(p)
+	})
+	var all []func()
+	for i := range clients {
+		all = append(all, func() {
+			c := visitor(t, address)
+			hello := byte('C')
+			switch i % 4 {
+			case 1:
+				hello = 'L'
+			case 2:
+				return // without a word
+			}
+			size := 1000 + i*3000
+			together(func() {
+				c.Write([]byte{hello}) // what follows may come with it, or later
+				send(t, c, newStream(byte(i)), size)
+				endWriting(t, c)
+			}, func() {
+				if got := make([]byte, 1); must(t, c, got) && got[0] != '+' {
+					t.Errorf("greeted with %q", got)
+				}
+				expect(t, c, newStream(byte(i)), size)
+				expectEnd(t, c)
+			})
+		})
+	}
+	together(all...)
+	if n := leavers.load(); n != clients/4 {
+		t.Errorf("%d left, want %d", n, clients/4)
+	}
+}
+
+func must(t *testing.T, c net.Conn, b []byte) bool {
+	_, err := io.ReadFull(c, b)
+	if err != nil {
+		t.Error(err)
+	}
+	return err == nil
+}
+
+// visit runs serve for one client of a loop, while the test does talk.
+func visit(t *testing.T, serve func(*Engine, net.Conn), talk func(*net.TCPConn)) {
+	t.Helper()
+	e := &Engine{Loops: 1}
+	t.Cleanup(func() { e.Close() })
+	done := make(chan struct{})
+	address := frontend(t, e, func(c net.Conn) {
+		defer close(done)
+		defer c.Close()
+		serve(e, c)
+	})
+	talk(visitor(t, address))
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("the task did not end")
+	}
+}
+
+func TestFrontDeadline(t *testing.T) {
+	const limit = 30 * time.Millisecond
+	visit(t, func(_ *Engine, c net.Conn) {
+		for range 2 { // that of the first must not end the second
+			begun := time.Now()
+			c.SetReadDeadline(begun.Add(limit))
+			_, err := c.Read(make([]byte, 1))
+			if took := time.Since(begun); !errors.Is(err, os.ErrDeadlineExceeded) || took < limit {
+				t.Errorf("read ended after %v with %v", took, err)
+			}
+		}
+		c.SetReadDeadline(time.Time{})
+		if _, err := c.Write([]byte{1}); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Error(err)
+		}
+	}, func(c *net.TCPConn) {
+		io.ReadFull(c, make([]byte, 1))
+		c.Write([]byte{1})
+	})
+}
+
+// A client that does not read holds its task up, and nothing else, until its deadline.
+func TestFrontWriteWaits(t *testing.T) {
+	big := bytes.Repeat([]byte("0123456789"), 1<<20)
+	visit(t, func(_ *Engine, c net.Conn) {
+		c.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+		n, err := c.Write(big)
+		if n == 0 || n == len(big) || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("wrote %d of %d bytes, %v", n, len(big), err)
+		}
+		c.SetWriteDeadline(time.Now().Add(patience))
+		if k, err := c.Write(big[n:]); k != len(big)-n || err != nil {
+			t.Errorf("wrote %d bytes, %v", k, err)
+		}
+	}, func(c *net.TCPConn) {
+		time.Sleep(50 * time.Millisecond) // beyond the first deadline: the buffers are full by then
+		got, err := io.ReadAll(c)
+		if err != nil || !bytes.Equal(got, big) {
+			t.Errorf("got %d bytes, %v", len(got), err)
+		}
+	})
+}
+
+// Closing from outside ends what a task waits for.
+func TestFrontClosedFromOutside(t *testing.T) {
+	for name, wait := range map[string]func(*Engine, net.Conn) error{
+		"read": func(_ *Engine, c net.Conn) error {
+			_, err := c.Read(make([]byte, 1))
+			return err
+		},
+		"write": func(_ *Engine, c net.Conn) error {
+			_, err := c.Write(make([]byte, 100<<20))
+			return err
+		},
+		"connect": func(_ *Engine, c net.Conn) error {
+			_, _, err := Connect(c, full(t), time.Now().Add(patience))
+			return err
+		},
+		"left": func(_ *Engine, c net.Conn) error {
+			_, err := Leave(c).Read(make([]byte, 1))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			visit(t, func(e *Engine, c net.Conn) {
+				time.AfterFunc(20*time.Millisecond, func() { c.Close() })
+				if err := wait(e, c); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("ended with %v", err)
+				}
+			}, func(*net.TCPConn) {})
+		})
+	}
+}
+
+// full is the address of a listener that takes no more connections, and refuses none.
+func full(t *testing.T) netip.AddrPort {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := errors.Join(
+		syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}),
+		syscall.Listen(fd, 0),
+	); err != nil {
+		t.Fatal(err)
+	}
+	at := localAddr(int32(fd))
+	visitor(t, at.String())
+	return at
+}
+
+func TestFrontConnectFails(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := l.Addr().(*net.TCPAddr).AddrPort()
+	l.Close()
+	busy := full(t)
+	visit(t, func(_ *Engine, c net.Conn) {
+		if _, _, err := Connect(c, closed, time.Now().Add(patience)); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("connecting to a closed port: %v", err)
+		}
+		_, _, err := Connect(c, busy, time.Now().Add(20*time.Millisecond))
+		if timeout := net.Error(nil); !errors.As(err, &timeout) || !timeout.Timeout() {
+			t.Errorf("connecting to a full listener: %v", err)
+		}
+	}, func(*net.TCPConn) {})
+}
+
+// Closing an engine ends conversations as it ends relays.
+func TestFrontEngineClose(t *testing.T) {
+	e := &Engine{Loops: 2}
+	begun := make(chan struct{}, 20)
+	var ended counter
+	address := frontend(t, e, func(c net.Conn) {
+		begun <- struct{}{}
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("read ended with %v", err)
+		}
+		c.Close()
+		ended.add(1)
+	})
+	for range cap(begun) {
+		visitor(t, address)
+		<-begun
+	}
+	e.Close()
+	if n := ended.load(); n != int64(cap(begun)) {
+		t.Errorf("%d of %d conversations had ended", n, cap(begun))
+	}
+}
+
+// A relay that lasts does not stay where it was accepted if that is not its turn.
+func TestRelaysSettleOverLoops(t *testing.T) {
+	const relays = 8
+	e := suite{newOne: newLoops}.start(t)
+	s := suite{network: tcpNetwork(), begin: func(e *Engine, p Pair) *Relay {
+		e.loops.next.Store(1) // all in the same
+		return startFromTask(e, p)
+	}}
+	var all []*joined
+	for range relays {
+		all = append(all, s.join(t, e, Pair{}))
+	}
+	for i := range 3 * settleAfter {
+		for _, j := range all {
+			send(t, j.client, newStream(byte(i)), 10)
+			expect(t, j.server, newStream(byte(i)), 10)
+		}
+	}
+	in := map[*eventLoop]int{}
+	for _, j := range all {
+		w := j.relay.runner.(*wire)
+		w.mu.Lock()
+		in[w.loop]++
+		w.mu.Unlock()
+		j.relay.Close()
+		j.result()
+	}
+	for _, n := range in {
+		if n < relays/4 || n > relays*3/4 {
+			t.Errorf("%d of %d relays are in one loop", n, relays)
+		}
+	}
+}

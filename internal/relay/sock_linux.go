@@ -1,0 +1,250 @@
+package relay
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sock is a TCP socket that a task uses while an event loop runs it. Only Close may be
+// called from elsewhere. Once its task has left the loop it stands for an ordinary
+// connection.
+type sock struct {
+	task     *task
+	out      direction // that it is the destination of
+	fd       int32     // -1 once closed; guarded by task.mu
+	watched  bool      // for writing, too
+	remote   netip.AddrPort
+	deadline [2]time.Time // of reading and writing
+	ordinary net.Conn     // once the task has left
+}
+
+const (
+	reading = 0
+	writing = 1
+)
+
+const (
+	mayRead  = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	mayWrite = unix.EPOLLOUT | unix.EPOLLHUP | unix.EPOLLERR
+	atEnd    = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+)
+
+func (s *sock) opError(op string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return &net.OpError{Op: op, Net: "tcp", Addr: s.RemoteAddr(), Err: err}
+}
+
+func (s *sock) Read(b []byte) (int, error) {
+	if s.ordinary != nil {
+		return s.ordinary.Read(b)
+	}
+	if len(b) == 0 {
+		return 0, nil
+	}
+	t := s.task
+	for {
+		err := error(unix.EAGAIN)
+		n := 0
+		if events := t.happened[s.out]; events&mayRead != 0 {
+			if n, err = s.transfer(read, b); err == nil {
+				// A short read has taken all there was, unless the end or urgent data follow.
+				if n < len(b) && events&(atEnd|unix.EPOLLPRI) == 0 {
+					t.happened[s.out] &^= unix.EPOLLIN
+				}
+				if n == 0 {
+					return 0, io.EOF
+				}
+				return n, nil
+			}
+		} else if s.isClosed() {
+			return 0, s.opError("read", net.ErrClosed)
+		}
+		if err != unix.EAGAIN {
+			return 0, s.opError("read", err)
+		}
+		t.happened[s.out] &^= mayRead
+		if err := s.wait(reading); err != nil {
+			return 0, s.opError("read", err)
+		}
+	}
+}
+
+func (s *sock) Write(b []byte) (int, error) {
+	if s.ordinary != nil {
+		return s.ordinary.Write(b)
+	}
+	for sent := 0; ; {
+		n, err := s.transfer(write, b[sent:])
+		if sent += n; sent == len(b) {
+			return sent, nil
+		}
+		if err == nil {
+			continue
+		}
+		if err == unix.EAGAIN {
+			if err = s.watchWriting(); err == nil {
+				err = s.wait(writing)
+			}
+		}
+		if err != nil {
+			return sent, s.opError("write", err)
+		}
+	}
+}
+
+// transfer reads or writes once, unless s is closed.
+func (s *sock) transfer(f func(int32, []byte) (int, error), b []byte) (int, error) {
+	s.task.mu.Lock()
+	defer s.task.mu.Unlock()
+	if s.fd < 0 {
+		return 0, net.ErrClosed
+	}
+	return f(s.fd, b)
+}
+
+// watchWriting asks for the event that there is room again.
+func (s *sock) watchWriting() error {
+	s.task.mu.Lock()
+	defer s.task.mu.Unlock()
+	if s.watched || s.fd < 0 {
+		return nil
+	}
+	s.watched = true
+	return s.task.loop.watch(unix.EPOLL_CTL_MOD, s.fd, s.task.slot, s.out, true)
+}
+
+// wait waits for an event until the deadline of what is being done.
+func (s *sock) wait(what int) error {
+	deadline := s.deadline[what]
+	if !deadline.IsZero() && !time.Now().Before(deadline) {
+		return os.ErrDeadlineExceeded
+	}
+	s.task.wait(deadline)
+	return nil
+}
+
+func (s *sock) isClosed() bool {
+	s.task.mu.Lock()
+	defer s.task.mu.Unlock()
+	return s.fd < 0
+}
+
+// Close may be called from outside the task, which it wakes.
+func (s *sock) Close() error {
+	t := s.task
+	t.mu.Lock()
+	ordinary, wake := s.ordinary, t.waiting || !t.begun
+	open := s.shut()
+	t.mu.Unlock()
+	switch {
+	case ordinary != nil:
+		return ordinary.Close()
+	case !open:
+		return s.opError("close", net.ErrClosed)
+	case wake:
+		t.loop.post(t, false)
+	}
+	return nil
+}
+
+// shut closes the descriptor. task.mu is held.
+func (s *sock) shut() (open bool) {
+	open = s.fd >= 0
+	if open {
+		closeFD(s.fd)
+		s.task.closed = true
+	}
+	s.fd = -1
+	return open
+}
+
+// CloseWrite ends what s sends.
+func (s *sock) CloseWrite() error {
+	if half, ok := s.ordinary.(Conn); ok {
+		return half.CloseWrite()
+	}
+	s.task.mu.Lock()
+	defer s.task.mu.Unlock()
+	if s.fd < 0 {
+		return s.opError("close", net.ErrClosed)
+	}
+	return s.opError("close", os.NewSyscallError("shutdown", shutdown(s.fd)))
+}
+
+func (s *sock) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.remote) }
+
+func (s *sock) LocalAddr() net.Addr {
+	s.task.mu.Lock()
+	defer s.task.mu.Unlock()
+	if s.ordinary != nil {
+		return s.ordinary.LocalAddr()
+	}
+	return net.TCPAddrFromAddrPort(localAddr(s.fd))
+}
+
+func (s *sock) SetDeadline(t time.Time) error {
+	if s.ordinary != nil {
+		return s.ordinary.SetDeadline(t)
+	}
+	s.deadline = [2]time.Time{t, t}
+	return nil
+}
+
+func (s *sock) SetReadDeadline(t time.Time) error {
+	if s.ordinary != nil {
+		return s.ordinary.SetReadDeadline(t)
+	}
+	s.deadline[reading] = t
+	return nil
+}
+
+func (s *sock) SetWriteDeadline(t time.Time) error {
+	if s.ordinary != nil {
+		return s.ordinary.SetWriteDeadline(t)
+	}
+	s.deadline[writing] = t
+	return nil
+}
+
+// makeOrdinary takes s from the loop. task.mu is held.
+func (s *sock) makeOrdinary() {
+	if s.fd < 0 {
+		return
+	}
+	fd := int(s.fd)
+	s.fd = -1
+	// It must not stay known to the loop by its duplicate.
+	_ = epollCtl(s.task.loop.waiter.epoll, unix.EPOLL_CTL_DEL, int32(fd), nil)
+	f := os.NewFile(uintptr(fd), "tcp")
+	c, err := net.FileConn(f)
+	f.Close()
+	if err != nil {
+		s.ordinary = brokenConn{s, err}
+		return
+	}
+	_ = c.SetReadDeadline(s.deadline[reading])
+	_ = c.SetWriteDeadline(s.deadline[writing])
+	s.ordinary = c
+}
+
+// brokenConn is a connection for which there was no descriptor.
+type brokenConn struct {
+	*sock
+	err error
+}
+
+func (b brokenConn) Read([]byte) (int, error)         { return 0, b.err }
+func (b brokenConn) Write([]byte) (int, error)        { return 0, b.err }
+func (b brokenConn) Close() error                     { return nil }
+func (b brokenConn) CloseWrite() error                { return b.err }
+func (b brokenConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (b brokenConn) SetDeadline(time.Time) error      { return b.err }
+func (b brokenConn) SetReadDeadline(time.Time) error  { return b.err }
+func (b brokenConn) SetWriteDeadline(time.Time) error { return b.err }

@@ -1,0 +1,282 @@
+package relay
+
+import (
+	"iter"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// task is straight-line code that an event loop runs until it has to wait, and goes on
+// with when there is an event for it: what a goroutine is to Go's scheduler, without the
+// threads that are woken for one. All of it happens in its loop, one thing at a time, but
+// for what mu guards.
+//
+// A coroutine carries it, borrowed from the loop, so that nothing of a task is left in a
+// relay that came of it.
+type task struct {
+	seat // in Engine.limits: the deadline that it waits for
+	loop *eventLoop
+	run  func()
+	by   *carrier // nil before it begins
+	slot int32
+
+	mu      sync.Mutex
+	socks   [2]*sock // by the direction that each is the destination of
+	begun   bool
+	waiting bool
+	closed  bool // a socket was closed since t waited last
+
+	happened [2]uint32 // events of each socket that have not been looked into
+	alarm    time.Time // when limits wakes it; zero if it does not
+	timed    bool      // limits may know it
+	over     bool
+	left     bool // an ordinary goroutine goes on with it
+}
+
+// carrier is a coroutine that runs one task after the other.
+type carrier struct {
+	task  *task
+	next  func() (struct{}, bool)
+	stop  func()
+	yield func(struct{}) bool // back to the loop
+}
+
+// spareCarriers is how many coroutines a loop keeps. Each has a stack of some kilobytes.
+const spareCarriers = 32
+
+// noSlot is the number of what has none.
+const noSlot = -2
+
+func newTask(l *eventLoop) *task {
+	t := &task{loop: l, slot: noSlot}
+	t.runner = t
+	return t
+}
+
+func newCarrier() *carrier {
+	c := new(carrier)
+	c.next, c.stop = iter.Pull(func(yield func(struct{}) bool) {
+		c.yield = yield
+		for {
+			t := c.task
+			t.run()
+			if t.left {
+				t.loop.engine.leave()
+				return
+			}
+			t.finish()
+			if !yield(struct{}{}) {
+				return
+			}
+		}
+	})
+	return c
+}
+
+// resume lets t run until it waits, ends or leaves.
+func (l *eventLoop) resume(t *task) {
+	if t.by == nil {
+		if last := len(l.carriers) - 1; last >= 0 {
+			t.by, l.carriers = l.carriers[last], l.carriers[:last]
+		} else {
+			t.by = newCarrier()
+		}
+		t.by.task = t
+	}
+	by := t.by
+	by.next()
+	switch {
+	case t.left:
+		go by.next()
+	case !t.over:
+	case len(l.carriers) < spareCarriers:
+		by.task = nil
+		l.carriers = append(l.carriers, by)
+	default:
+		by.stop()
+	}
+}
+
+// start makes f what t is to run, once the loop begins it.
+func (t *task) start(f func()) {
+	t.loop.engine.enter()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.run, t.begun = f, true
+}
+
+// begin lets the tasks that came up begin. The list may grow meanwhile.
+func (l *eventLoop) begin() {
+	for i := 0; i < len(l.fresh); i++ {
+		l.resume(l.fresh[i])
+	}
+	clear(l.fresh)
+	l.fresh = l.fresh[:0]
+}
+
+// add gives t a socket that the loop watches. With an error it has it nevertheless.
+func (t *task) add(out direction, fd int32, remote netip.AddrPort) (*sock, error) {
+	s := &sock{task: t, out: out, fd: fd, remote: remote, watched: out == toServer}
+	t.mu.Lock()
+	t.socks[out] = s
+	t.mu.Unlock()
+	if t.slot == noSlot {
+		t.loop.wires.addTask(t)
+	}
+	return s, os.NewSyscallError("epoll_ctl", t.loop.watch(unix.EPOLL_CTL_ADD, fd, t.slot, out, s.watched))
+}
+
+// serve does what an event asks for.
+func (t *task) serve(l *eventLoop, out direction, events uint32) {
+	t.happened[out] |= events
+	if t.waiting {
+		l.resume(t)
+	}
+}
+
+// wait returns at the next event of t, at the latest soon after the deadline; zero is
+// none. It may return for nothing.
+func (t *task) wait(deadline time.Time) {
+	if !deadline.IsZero() && (t.alarm.IsZero() || deadline.Before(t.alarm)) {
+		t.alarm, t.timed = deadline, true
+		t.loop.engine.limits.watch(&t.seat, max(time.Until(deadline), 1))
+	}
+	t.mu.Lock()
+	t.waiting, t.closed = !t.closed, false
+	wait := t.waiting
+	t.mu.Unlock()
+	if !wait {
+		return
+	}
+	t.by.yield(struct{}{})
+	t.mu.Lock()
+	t.waiting = false
+	t.mu.Unlock()
+}
+
+// cut wakes t when a deadline is over, and otherwise closes what it has.
+func (t *task) cut(err error) {
+	if err != ErrIdle {
+		t.close()
+	}
+	t.loop.post(t, false)
+}
+
+// close closes the sockets of t. It may be called from any goroutine.
+func (t *task) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.socks {
+		if s != nil {
+			s.shut()
+		}
+	}
+}
+
+// finish is the end of t in the loop.
+func (t *task) finish() {
+	t.over = true
+	t.detach()
+	t.close()
+	t.run = nil
+	t.loop.engine.leave()
+}
+
+// detach ends what the loop knows of t.
+func (t *task) detach() {
+	if t.timed {
+		t.loop.engine.limits.forget(&t.seat)
+	}
+	if t.slot != noSlot {
+		t.loop.wires.remove(t.slot)
+		t.slot = noSlot
+	}
+}
+
+// aside calls f, which may wait, while the loop goes on.
+func (t *task) aside(f func()) {
+	done := make(chan struct{})
+	go func() {
+		f()
+		close(done)
+		t.loop.post(t, false)
+	}()
+	for {
+		t.wait(time.Time{})
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+}
+
+// leave has an ordinary goroutine go on with t, and makes its sockets ordinary.
+func (t *task) leave() {
+	t.detach()
+	t.mu.Lock()
+	for _, s := range t.socks {
+		if s != nil {
+			s.makeOrdinary()
+		}
+	}
+	t.mu.Unlock()
+	t.left = true
+	t.by.yield(struct{}{})
+}
+
+// post is something for a loop to see to.
+type post struct {
+	task  *task
+	begin bool // otherwise it has been cut
+}
+
+// post has the loop see to t, or begin it. It may be called from any goroutine.
+func (l *eventLoop) post(t *task, begin bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopping {
+		return // t is over
+	}
+	l.posts = append(l.posts, post{t, begin})
+	if len(l.posts) == 1 {
+		l.ring()
+	}
+}
+
+// ring wakes the loop, which must not have ended.
+func (l *eventLoop) ring() {
+	one := [8]byte{0: 1, 7: 1} // not 0, whatever the byte order
+	// It fails only if so many rings wait already that one more makes no difference.
+	_, _ = unix.Write(l.bell, one[:])
+}
+
+// answer does what the bell was rung for, and reports whether the loop is to end.
+func (l *eventLoop) answer() (stop bool) {
+	var rung [8]byte
+	_, _ = unix.Read(l.bell, rung[:])
+	l.mu.Lock()
+	posts := l.posts
+	l.posts = nil
+	stop = l.stopping
+	l.mu.Unlock()
+	for _, p := range posts {
+		t := p.task
+		if p.begin {
+			l.fresh = append(l.fresh, t)
+			continue
+		}
+		t.alarm = time.Time{}
+		switch {
+		case t.waiting:
+			l.resume(t)
+		case t.by == nil: // it was closed before it began, and may never do so
+			t.detach()
+		}
+	}
+	return stop
+}
