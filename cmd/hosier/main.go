@@ -61,11 +61,15 @@ has names looked up where the way out ends: on this host, by another proxy, or i
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(serveCommand(), resolveCommand(), statusCommand(), versionCommand())
+	root.AddCommand(checkCommand(), explainCommand(), reloadCommand(), hashPasswordCommand())
 	root.AddCommand(probeCommand())
 	root.AddCommand(benchCommand())
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if no := (refused{}); errors.As(err, &no) {
+		return exitFailed
 	}
 	fmt.Fprintf(stderr, "hosier: %v\n", err)
 	usage := usageError{}

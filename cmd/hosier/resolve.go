@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hosier/internal/listen"
 	"hosier/socks"
 )
 
@@ -59,7 +60,7 @@ func (o resolveOptions) check() error {
 	case o.timeout < 0:
 		return fmt.Errorf("--timeout %v: a time cannot be negative", o.timeout)
 	}
-	if _, port, err := net.SplitHostPort(o.proxy); (err != nil || port == "") && !isUnix(o.proxy) {
+	if _, port, err := net.SplitHostPort(o.proxy); (err != nil || port == "") && !listen.IsUnix(o.proxy) {
 		return fmt.Errorf("--proxy %s: write host:port, such as 127.0.0.1:1080, or unix:/path", o.proxy)
 	}
 	return nil

@@ -25,7 +25,7 @@ import (
 //	start NAME ARG...       run "hosier serve ARG...", by default on a port of 127.0.0.1;
 //	                        set $NAME, $NAME2, ... to what it listens on
 //	log NAME PATTERN        wait until its standard error matches; with !, it must not now
-//	signal NAME TERM|INT
+//	signal NAME TERM|INT|HUP
 //	exited NAME CODE        wait for its end; -1 is an end by a signal
 //	exits CODE PROGRAM ARG...
 //
@@ -160,7 +160,7 @@ func cmdLog(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func cmdSignal(s script, args []string) {
-	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": os.Interrupt}
+	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": os.Interrupt, "HUP": syscall.SIGHUP}
 	s.process(args[0]).signal(s, signals[args[1]])
 }
 

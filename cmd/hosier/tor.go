@@ -13,15 +13,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"hosier/egress/tor"
-	"hosier/proxy"
+	"hosier/internal/config"
 	"hosier/socks"
 )
 
-// torSpec is what a --via that leads into Tor says.
+// torSpec is what the URL of a way out through Tor says.
 type torSpec struct {
 	find    bool         // look for a running tor
 	daemons int          // to start
@@ -47,10 +46,10 @@ func parseTor(via string) (torSpec, error) {
 	rest, query, _ := strings.Cut(rest, "?")
 	password, hosts, err := cutPassword(rest)
 	if err != nil || strings.Contains(query, "@") {
-		return torSpec{}, errors.New("--via tor://: before an @ stands only :PASSWORD, that of the control port, " +
+		return torSpec{}, errors.New("tor://: before an @ stands only :PASSWORD, that of the control port, " +
 			"where %40 is an @, %2F a /, %3F a ? and %25 a %")
 	}
-	shown := "--via tor://" + hosts
+	shown := "tor://" + hosts
 	members, err := parseMembers(hosts, password)
 	if err != nil {
 		return torSpec{}, fmt.Errorf("%s: %w", shown, err)
@@ -139,12 +138,12 @@ func parseTorAddress(text string) (string, error) {
 func parseSpawn(via string) (daemons int, err error) {
 	u, err := url.Parse(via)
 	if err != nil || u.Opaque != "" || u.User != nil || u.Host != "" || u.Path != "" || u.Fragment != "" {
-		return 0, errors.New("--via tor+spawn: write tor+spawn:// or tor+spawn://?daemons=N; the addresses are hosier's affair")
+		return 0, errors.New("tor+spawn: write tor+spawn:// or tor+spawn://?daemons=N; the addresses are hosier's affair")
 	}
 	values := u.Query()
 	for key := range values {
 		if key != "daemons" {
-			return 0, fmt.Errorf("--via %s: there is no %s=, only daemons=", via, key)
+			return 0, fmt.Errorf("%s: there is no %s=, only daemons=", via, key)
 		}
 	}
 	if len(values) == 0 {
@@ -152,25 +151,15 @@ func parseSpawn(via string) (daemons int, err error) {
 	}
 	n, err := strconv.ParseUint(values.Get("daemons"), 10, 8)
 	if err != nil || n < 1 || n > 64 {
-		return 0, fmt.Errorf("--via %s: daemons= is not a number from 1 to 64", via)
+		return 0, fmt.Errorf("%s: daemons= is not a number from 1 to 64", via)
 	}
 	return int(n), nil
 }
 
-// torOptions are the options of serve that only a way out through Tor has.
-type torOptions struct {
-	isolate   []string
-	noIsolate []string
-	torrc     string
-}
-
-// isolationWords are what --isolate and --no-isolate take.
-const isolationWords = "listener, client, credentials, destination, port, protocol"
-
-// isolation makes of the words what the pool shall do.
-func (o torOptions) isolation() (i tor.Isolation, err error) {
-	set := func(flag string, words []string, on bool) error {
-		for _, w := range words {
+// isolationOf makes of the words of isolate and no-isolate what a pool shall do.
+func isolationOf(words config.Isolation) (i tor.Isolation, err error) {
+	set := func(key string, list []string, on bool) error {
+		for _, w := range list {
 			switch w {
 			case "listener":
 				i.NoListener = !on
@@ -185,29 +174,18 @@ func (o torOptions) isolation() (i tor.Isolation, err error) {
 			case "protocol":
 				i.Protocol = on
 			default:
-				return fmt.Errorf("--%s %s: the words are %s", flag, w, isolationWords)
+				return fmt.Errorf("%s %s: the words are listener, client, credentials, destination, port, protocol", key, w)
 			}
-			if !on && slices.Contains(o.isolate, w) {
-				return fmt.Errorf("--isolate %s and --no-isolate %[1]s: choose one", w)
+			if !on && slices.Contains(words.Isolate, w) {
+				return fmt.Errorf("isolate %s and no-isolate %[1]s: choose one", w)
 			}
 		}
 		return nil
 	}
-	if err := set("isolate", o.isolate, true); err != nil {
+	if err := set("isolate", words.Isolate, true); err != nil {
 		return i, err
 	}
-	return i, set("no-isolate", o.noIsolate, false)
-}
-
-// onlyTor refuses them for other ways out.
-func (o torOptions) onlyTor(via string) error {
-	switch {
-	case len(o.isolate)+len(o.noIsolate) > 0:
-		return fmt.Errorf("--isolate and --no-isolate: only a way out through Tor has circuits, and --via %s has none", redacted(via))
-	case o.torrc != "":
-		return fmt.Errorf("--torrc %s: it is for the tor that hosier starts: --via tor+spawn://", o.torrc)
-	}
-	return nil
+	return i, set("no-isolate", words.NoIsolate, false)
 }
 
 // torPorts are where a tor is looked for: those of the daemon and of Tor Browser.
@@ -220,8 +198,8 @@ func findTor(ctx context.Context, addresses []string) (string, error) {
 			return address, nil
 		}
 	}
-	return "", fmt.Errorf("--via tor: no tor runs on %s: install and start Debian's package tor (apt-get install tor), "+
-		"say where it is with --via tor://HOST:PORT, or have hosier start one with --via tor+spawn://", strings.Join(addresses, " or "))
+	return "", fmt.Errorf("tor: no tor runs on %s: install and start Debian's package tor (apt-get install tor), "+
+		"say where it is with tor://HOST:PORT, or have hosier start one with tor+spawn://", strings.Join(addresses, " or "))
 }
 
 func answersSOCKS(ctx context.Context, address string) bool {
@@ -239,55 +217,6 @@ func answersSOCKS(ctx context.Context, address string) bool {
 	answer := make([]byte, 2)
 	_, err = io.ReadFull(c, answer)
 	return err == nil && answer[0] == 5
-}
-
-// openTor makes the pool that via and the options ask for. It starts nothing.
-func openTor(ctx context.Context, o serveOptions, log *slog.Logger) (*tor.Pool, error) {
-	spec, err := parseTor(o.via)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	isolation, err := o.tor.isolation()
-	if err != nil {
-		return nil, usageError{err}
-	}
-	if o.tor.torrc != "" && spec.daemons == 0 {
-		return nil, usageError{o.tor.onlyTor(o.via)}
-	}
-	p := &tor.Pool{Members: spec.members, Isolation: isolation, Log: log}
-	if p.Key, err = loadKey(o.stateDir, spec.daemons > 0, log); err != nil {
-		return nil, err
-	}
-	switch {
-	case spec.find:
-		address, err := findTor(ctx, torPorts)
-		if err != nil {
-			return nil, err
-		}
-		p.Members = []tor.Member{{SOCKS: address}}
-	case spec.daemons > 0:
-		p.Members, err = spawn(ctx, o, spec.daemons)
-	}
-	return p, err
-}
-
-func spawn(ctx context.Context, o serveOptions, n int) ([]tor.Member, error) {
-	lines := []byte(nil)
-	if o.tor.torrc != "" {
-		var err error
-		if lines, err = os.ReadFile(o.tor.torrc); err != nil {
-			return nil, usageError{fmt.Errorf("--torrc: %w", err)}
-		}
-	}
-	dir, err := stateDir(o.stateDir)
-	if err != nil {
-		return nil, err
-	}
-	members, err := tor.Spawn(ctx, "", dir, n, string(lines))
-	if err != nil {
-		return nil, fmt.Errorf("--via %s: %w", o.via, err)
-	}
-	return members, nil
 }
 
 // loadKey reads the key of the isolation hash, or makes it. A state directory that
@@ -338,31 +267,4 @@ func stateDirPath(dir string) (string, error) {
 		return "", err
 	}
 	return filepath.Join(home, ".local", "state", "hosier"), nil
-}
-
-// startTor runs the pool that out may be, and answers hosier status about it. The function
-// that it returns ends both, and the daemons.
-func startTor(ctx context.Context, out proxy.Egress, o serveOptions, changed func(tor.Status), log *slog.Logger) (stop func(), err error) {
-	p, ok := out.(*tor.Pool)
-	if !ok {
-		return func() {}, nil
-	}
-	p.Changed = changed
-	status, err := serveStatus(ctx, p, o)
-	if err != nil {
-		if slices.ContainsFunc(p.Members, func(m tor.Member) bool { return m.Daemon != nil }) {
-			return nil, err // another hosier may run daemons in the same directories
-		}
-		log.Warn("hosier status will not find this one", "error", err)
-	}
-	running, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	var pool sync.WaitGroup
-	pool.Go(func() { p.Run(running) })
-	return func() {
-		cancel(errors.New("hosier is stopping"))
-		pool.Wait()
-		if status != nil {
-			status.Close()
-		}
-	}, nil
 }

@@ -126,7 +126,7 @@ func TestSpawnedTor(t *testing.T) {
 		await(t, one.Name+" to end after hosier was killed", func() bool { return !running(one.PID) })
 	}
 	gone := runProgram(t, "", "hosier", "status", "--state-dir", s.state)
-	if gone.code != exitFailed || !strings.Contains(gone.stderr, "no hosier that goes out through Tor serves") {
+	if gone.code != exitFailed || !strings.Contains(gone.stderr, "no hosier with a configuration file") {
 		t.Errorf("status of none: exit code %d, %s", gone.code, gone.stderr)
 	}
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"hosier/egress/tor"
+	"hosier/internal/config"
 )
 
 func TestParseTor(t *testing.T) {
@@ -84,13 +85,13 @@ func TestIsolationWords(t *testing.T) {
 		{"", "listener,client,credentials", tor.Isolation{NoListener: true, NoClient: true, NoAuth: true}, ""},
 		{"listener,client,credentials", "destination,port,protocol", tor.Isolation{}, ""},
 		{"port", "port", tor.Isolation{}, "choose one"},
-		{"host", "", tor.Isolation{}, "--isolate host: the words are listener, client, credentials, destination, port, protocol"},
-		{"", "host", tor.Isolation{}, "--no-isolate host: the words are"},
+		{"host", "", tor.Isolation{}, "isolate host: the words are listener, client, credentials, destination, port, protocol"},
+		{"", "host", tor.Isolation{}, "no-isolate host: the words are"},
 	} {
 		split := func(s string) []string {
 			return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
 		}
-		got, err := torOptions{isolate: split(c.on), noIsolate: split(c.off)}.isolation()
+		got, err := isolationOf(config.Isolation{Isolate: split(c.on), NoIsolate: split(c.off)})
 		if c.err == "" && (err != nil || got != c.want) || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 			t.Errorf("--isolate %s --no-isolate %s: %+v, %v, want %+v, %q", c.on, c.off, got, err, c.want, c.err)
 		}
@@ -111,7 +112,7 @@ func TestFindTor(t *testing.T) {
 		t.Errorf("got %s, %v, want %s", got, err, first)
 	}
 	_, err := findTor(t.Context(), []string{closed, web})
-	for _, want := range []string{closed + " or " + web, "apt-get install tor", "--via tor+spawn://"} {
+	for _, want := range []string{closed + " or " + web, "apt-get install tor", "tor+spawn://"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q in it", err, want)
 		}

@@ -12,26 +12,29 @@ import (
 
 	"hosier/egress"
 	"hosier/egress/tor"
+	"hosier/internal/rules"
 	"hosier/proxy"
 	"hosier/socks"
 )
 
-// parseVia makes the way out that --via names.
-func parseVia(via, dns string, allow func(*socks.Request, netip.Addr) error) (proxy.Egress, error) {
-	if via == "direct" {
-		if dns != "" {
-			if _, err := netip.ParseAddrPort(dns); err != nil {
-				return nil, fmt.Errorf("--dns %s: write the DNS server as ip:port, such as 192.0.2.53:53", dns)
-			}
-		}
-		return &egress.Direct{DNS: dns, Allow: allow}, nil
+// viaKind checks what names a way out, and tells its kind. Its errors show no password.
+func viaKind(via string) (rules.Kind, error) {
+	switch {
+	case via == "direct":
+		return rules.Direct, nil
+	case isTor(via):
+		_, err := parseTor(via)
+		return rules.Tor, err
 	}
-	if dns != "" {
-		return nil, fmt.Errorf("--dns %s: names go to %s and are looked up there, so only --via direct has a DNS server", dns, redacted(via))
-	}
+	_, err := parseProxy(via)
+	return rules.Proxy, err
+}
+
+// parseProxy makes the way out through the proxy that via names.
+func parseProxy(via string) (proxy.Egress, error) {
 	u, err := parseURL(via)
 	if err != nil {
-		return nil, fmt.Errorf("--via: %w", err)
+		return nil, err
 	}
 	var out proxy.Egress
 	auth := viaAuth(u)
@@ -44,12 +47,12 @@ func parseVia(via, dns string, allow func(*socks.Request, netip.Addr) error) (pr
 	case "http":
 		out = &egress.HTTP{Proxy: u.Host, Auth: auth}
 	case "socks4":
-		return nil, fmt.Errorf("--via %s: SOCKS4 cannot carry names, so they would have to be looked up here; write socks4a://", u.Redacted())
+		return nil, fmt.Errorf("%s: SOCKS4 cannot carry names, so they would have to be looked up here; write socks4a://", u.Redacted())
 	default:
-		return nil, fmt.Errorf("--via %s: write direct, socks5://, socks4a://, http:// or tor://, and then host:port", u.Redacted())
+		return nil, fmt.Errorf("%s: write direct, socks5://, socks4a://, http:// or tor://, and then host:port", u.Redacted())
 	}
 	if err := checkAddress(u); err != nil {
-		return nil, fmt.Errorf("--via %s: %w", u.Redacted(), err)
+		return nil, fmt.Errorf("%s: %w", u.Redacted(), err)
 	}
 	return out, nil
 }
@@ -60,10 +63,20 @@ func parseVia(via, dns string, allow func(*socks.Request, netip.Addr) error) (pr
 func parseURL(via string) (*url.URL, error) {
 	u, err := url.Parse(via)
 	if err != nil || strings.Contains(u.Opaque+u.Path+u.RawQuery+u.Fragment, "@") {
-		return nil, errors.New("this is not a URL; write direct, socks5://, socks4a://, http:// or tor://, and then " +
-			"host:port or user:password@host:port, where %40 is an @ in a password, %2F a / and %25 a %")
+		return nil, errNotURL
 	}
 	return u, nil
+}
+
+var errNotURL = errors.New("this is not a URL; write direct, socks5://, socks4a://, http:// or tor://, and then " +
+	"host:port or user:password@host:port, where %40 is an @ in a password, %2F a / and %25 a %")
+
+// viaError says of which flag err is.
+func viaError(err error) error {
+	if errors.Is(err, errNotURL) {
+		return usageError{fmt.Errorf("--via: %w", err)}
+	}
+	return usageError{fmt.Errorf("--via %w", err)}
 }
 
 // checkAddress tells whether the URL is one of a host and a port.

@@ -1,0 +1,364 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hosier/egress/tor"
+	"hosier/internal/config"
+	"hosier/internal/limits"
+	"hosier/internal/listen"
+	"hosier/internal/users"
+	"hosier/proxy"
+)
+
+var errNoPassword = errors.New("client gave no password, and this listener is for users; SOCKS4 cannot carry one")
+
+// daemon is the running hosier: one server, the listeners, and the generation of the
+// configuration that new connections get.
+type daemon struct {
+	source  source
+	stderr  io.Writer
+	log     *slog.Logger
+	level   slog.LevelVar
+	show    func(tor.Status) // how tors bootstrap
+	server  *proxy.Server
+	current atomic.Pointer[generation]
+	failed  chan error // a listener ended by itself
+	limits  limits.Limiter
+
+	mu        sync.Mutex // of start and reload
+	users     map[string]*users.Verifier
+	listeners map[string]*opened // by address, as configured
+	exits     []*exit            // all that were started
+	control   io.Closer          // of hosier status and hosier reload
+}
+
+// opened is a listener that is open.
+type opened struct {
+	net.Listener
+	name string // as sessions know it
+	mode os.FileMode
+	gone atomic.Bool // closed by a reload
+}
+
+func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
+	d := &daemon{source: s, users: map[string]*users.Verifier{}, listeners: map[string]*opened{}, failed: make(chan error, 1)}
+	var show func(*slog.Logger) func(tor.Status)
+	d.stderr, show = newBootstraps(stderr)
+	o := &slog.HandlerOptions{Level: &d.level}
+	handler := slog.Handler(slog.NewTextHandler(d.stderr, o))
+	if c.Log.JSON {
+		handler = slog.NewJSONHandler(d.stderr, o)
+	}
+	d.log = slog.New(handler)
+	d.show = show(d.log)
+	d.server = &proxy.Server{
+		PolicyFor: func(ses *proxy.Session) *proxy.Policy { return d.current.Load().policyAt(ses.Listener) },
+		Closed:    d.closed,
+		MaxConns:  maxConns(c.MaxConns),
+		Log:       d.log,
+	}
+	return d
+}
+
+// start opens all that c asks for and serves, or leaves what close ends.
+func (d *daemon) start(ctx context.Context, c *config.Config) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	g, err := d.newGeneration(ctx, c, nil)
+	if err != nil {
+		return err
+	}
+	opening, err := d.openAll(ctx, g)
+	if err != nil {
+		return err
+	}
+	if err := d.serveControl(ctx, g); err != nil {
+		closeAll(opening)
+		return err
+	}
+	d.put(ctx, g, opening)
+	return listen.Notify("READY=1")
+}
+
+// openAll opens the listeners of g that are not open yet, and gives each its policy; or
+// none of them.
+func (d *daemon) openAll(ctx context.Context, g *generation) (opening []*opened, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(opening)
+		}
+	}()
+	for i := range g.config.Listeners {
+		l := &g.config.Listeners[i]
+		o := d.listeners[l.Address]
+		if o == nil || o.mode != l.Mode {
+			if o, err = openListener(ctx, l); err != nil {
+				return opening, err
+			}
+			opening = append(opening, o)
+		}
+		if x := g.leadsToListener(o.Addr()); x != nil {
+			return opening, usageError{fmt.Errorf("via %s leads back to the listener %s: every connection would go in a circle", redacted(x.via), o.name)}
+		}
+		p, err := g.policy(l)
+		if err != nil {
+			return opening, err
+		}
+		g.setPolicy(o.name, p)
+	}
+	return opening, nil
+}
+
+func openListener(ctx context.Context, l *config.Listener) (*opened, error) {
+	nl, err := listen.Open(ctx, l.Address, l.Mode)
+	if err != nil {
+		err = fmt.Errorf("listen %s: %w", l.Address, err)
+		if bad := (*listen.AddressError)(nil); errors.As(err, &bad) {
+			err = usageError{err}
+		}
+		return nil, err
+	}
+	o := &opened{Listener: nl, name: proxy.ListenerName(nl.Addr()), mode: l.Mode}
+	if !listen.IsLocal(nl.Addr()) && !l.IsGuarded() { // a socket of systemd: the file could not tell
+		nl.Close()
+		return nil, usageError{fmt.Errorf("listen %s: other hosts could reach %s, and anyone there could use it: "+
+			"name the clients that may with allow-client, or a file of users", l.Address, o.name)}
+	}
+	return o, nil
+}
+
+func closeAll(all []*opened) {
+	for _, o := range all {
+		o.Close()
+	}
+}
+
+// put makes g the generation of new connections, and serves the listeners that are new.
+func (d *daemon) put(ctx context.Context, g *generation, opening []*opened) {
+	d.setLevel(g.config.Log)
+	for _, x := range g.exits {
+		if !d.current.Load().has(x) {
+			x.start(ctx, d.show)
+			d.exits = append(d.exits, x)
+		}
+	}
+	for file, list := range g.lists {
+		d.users[file].Set(list)
+	}
+	l := g.config.Limits
+	d.limits.Set(limits.Limits{
+		ConnsPerClient: l.ConnsPerClient, ConnsPerUser: l.ConnsPerUser,
+		NewConnsPerSecond: l.NewConnsPerSecond, BytesPerSecond: l.BytesPerSecond,
+	})
+	d.current.Store(g)
+	for _, o := range opening {
+		fmt.Fprintf(d.stderr, "listening on %s\n", o.name)
+		go d.serve(o)
+	}
+	listeners := map[string]*opened{}
+	for _, l := range g.config.Listeners {
+		o := d.listeners[l.Address]
+		if o == nil || o.mode != l.Mode {
+			o = opening[0]
+			opening = opening[1:]
+		}
+		listeners[l.Address] = o
+	}
+	for address, o := range d.listeners {
+		if listeners[address] != o {
+			o.gone.Store(true)
+			o.Close()
+			fmt.Fprintf(d.stderr, "no longer listening on %s\n", o.name)
+		}
+	}
+	d.listeners = listeners
+}
+
+// serve accepts until the listener or the server is closed.
+func (d *daemon) serve(o *opened) {
+	err := d.server.Serve(o.Listener)
+	if o.gone.Load() || errors.Is(err, proxy.ErrServerClosed) {
+		return
+	}
+	select {
+	case d.failed <- fmt.Errorf("listener %s: %w", o.name, err):
+	default: // one reason to end is enough
+	}
+}
+
+func (d *daemon) setLevel(l config.Log) {
+	d.level.Set(slog.LevelInfo)
+	if l.Debug {
+		d.level.Set(slog.LevelDebug)
+	}
+}
+
+// run serves until ctx ends and the connections have drained, or a listener fails.
+func (d *daemon) run(ctx context.Context) error {
+	hangup := make(chan os.Signal, 1)
+	notifyHangup(hangup)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case err := <-d.failed:
+			return err
+		case <-hangup:
+			d.reload(ctx) // which has said what is wrong
+		case <-ctx.Done():
+			d.drain()
+			return nil
+		}
+	}
+}
+
+// drain lets open connections end.
+func (d *daemon) drain() {
+	limit := d.current.Load().config.Drain
+	d.notify("STOPPING=1")
+	fmt.Fprintf(d.stderr, "hosier: stopping; open connections may go on for %v\n", limit)
+	drain, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if d.server.Shutdown(drain) != nil {
+		fmt.Fprintf(d.stderr, "hosier: ending the connections that are left\n")
+	}
+}
+
+// close ends everything that was started.
+func (d *daemon) close() error {
+	err := d.server.Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, x := range d.exits {
+		x.stop()
+	}
+	if d.control != nil {
+		d.control.Close()
+	}
+	return err
+}
+
+// notify tells the service manager. That it cannot be told is no reason to end.
+func (d *daemon) notify(state ...string) {
+	if err := listen.Notify(state...); err != nil {
+		d.log.Warn("the service manager was not told", "error", err)
+	}
+}
+
+// preparer is what happens to a connection before its first byte counts.
+func (d *daemon) preparer(front *listen.Front) func(context.Context, *proxy.Session, net.Conn) (net.Conn, error) {
+	return func(ctx context.Context, ses *proxy.Session, c net.Conn) (net.Conn, error) {
+		c, err := front.Prepare(ctx, ses, c)
+		if err != nil {
+			return nil, err
+		}
+		return c, overLimit(d.limits.Begin(ses.ID, ses.Client.Addr()))
+	}
+}
+
+// overLimit says to the server which kind of limit it was.
+func overLimit(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, limits.ErrFull):
+		return fmt.Errorf("%w: %w", proxy.ErrFull, err)
+	}
+	return fmt.Errorf("%w: %w", proxy.ErrLimit, err)
+}
+
+// closed is told each connection at its end.
+func (d *daemon) closed(ses *proxy.Session) {
+	if w, ok := ses.Egress.(*way); ok {
+		for _, x := range w.exits {
+			x.leave()
+		}
+	}
+	d.limits.End(ses.ID)
+	if c := d.current.Load().config.Log; c.Connections {
+		logSession(d.log, ses)
+	}
+}
+
+// logDecision writes how a request came to its way out, if anybody wants to know.
+func (d *daemon) logDecision(ctx context.Context, g *generation, l *config.Listener, ses *proxy.Session) {
+	if !d.log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	_, trail := g.config.Rules.Explain(l.Name, ses.Request)
+	d.log.DebugContext(ctx, "decision", "id", ses.ID, "listener", l.Name, "trail", trail)
+}
+
+// reload reads the configuration anew. A bad one changes nothing.
+func (d *daemon) reload(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.notify("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", monotonic()))
+	defer d.notify("READY=1")
+	began := time.Now()
+	err := d.replace(ctx)
+	if err != nil {
+		fmt.Fprintf(d.stderr, "hosier: the configuration was not reloaded, and what was in force stays so:\n%v\n", err)
+		return err
+	}
+	ended := 0
+	if d.current.Load().config.ReloadEnd {
+		ended = d.server.End(func(ses *proxy.Session) bool { return ses.Start.Before(began) })
+	}
+	d.log.Info("configuration reloaded", "file", d.source.file, "ended", ended)
+	return nil
+}
+
+func (d *daemon) replace(ctx context.Context) error {
+	old := d.current.Load()
+	c, err := d.source.load()
+	if err != nil {
+		return err
+	}
+	if err := sameForever(old.config, c); err != nil {
+		return err
+	}
+	g, err := d.newGeneration(ctx, c, old)
+	if err != nil {
+		return err
+	}
+	opening, err := d.openAll(ctx, g)
+	if err != nil {
+		return err
+	}
+	d.put(ctx, g, opening)
+	for _, x := range old.exits {
+		if !g.has(x) {
+			x.retire()
+		}
+	}
+	return nil
+}
+
+// sameForever refuses what only a restart can change.
+func sameForever(old, c *config.Config) error {
+	for key, differ := range map[string]bool{
+		"state-dir":  old.StateDir != c.StateDir,
+		"admin":      old.Admin != c.Admin,
+		"max-conns":  old.MaxConns != c.MaxConns,
+		"log.format": old.Log.JSON != c.Log.JSON,
+	} {
+		if differ {
+			return fmt.Errorf("%s: it cannot change while hosier runs; restart it", key)
+		}
+	}
+	return nil
+}
+
+// has reports whether x is one of g, which may be nil.
+func (g *generation) has(x *exit) bool { return g != nil && g.exits[x.name] == x }

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"hosier/egress/tor"
+	"hosier/internal/config"
+	"hosier/internal/rules"
+	"hosier/proxy"
+)
+
+// retirement is how long a way out that a reload dropped is kept for connections that had
+// begun but not asked for it: longer than a handshake lasts.
+const retirement = time.Minute
+
+// exit is a way out of the running daemon, by the name that rules know it by. It lives on
+// over reloads for as long as the configuration says the same of it.
+type exit struct {
+	name string
+	kind rules.Kind
+	via  string // as written
+	out  proxy.Egress
+	pool *tor.Pool     // if it leads into Tor
+	end  func()        // ends what runs for it; nil if nothing does
+	key  string        // what it was made of
+	dir  string        // of the daemons that it runs; "" if none
+	over chan struct{} // closed once it has ended
+
+	mu      sync.Mutex
+	open    int // connections that use it
+	retired bool
+	graced  bool
+}
+
+// openExit makes the way out that e describes. It starts nothing.
+func openExit(ctx context.Context, e config.Egress, stateDir string, log *slog.Logger) (*exit, error) {
+	via := e.Via.Reveal()
+	x := &exit{name: e.Name, kind: e.Kind, via: via, key: exitKey(e), over: make(chan struct{})}
+	var err error
+	switch {
+	case e.Kind == rules.Direct: // each listener makes its own, since rules judge what it dials
+	case e.Kind == rules.Tor:
+		x.pool, x.dir, err = openTor(ctx, e, stateDir, log)
+		x.out = x.pool
+	default:
+		x.out, err = parseProxy(via)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e.At, err)
+	}
+	return x, nil
+}
+
+// exitKey is equal for two descriptions of the same way out.
+func exitKey(e config.Egress) string {
+	return strings.Join([]string{e.Name, e.Via.Reveal(), e.Torrc}, "\x00")
+}
+
+// start runs what the way out needs to run.
+func (x *exit) start(ctx context.Context, changed func(tor.Status)) {
+	if x.pool == nil {
+		close(x.over)
+		return
+	}
+	x.pool.Changed = changed
+	running, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	x.end = func() { cancel(errors.New("hosier is stopping")) }
+	go func() {
+		defer close(x.over)
+		x.pool.Run(running)
+	}()
+}
+
+// stop ends what runs, and waits for that. It must have been started.
+func (x *exit) stop() {
+	if x.end != nil {
+		x.end()
+	}
+	<-x.over
+}
+
+// enter and leave count the connections that use it.
+func (x *exit) enter() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.open++
+}
+
+func (x *exit) leave() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.open--
+	x.endIfUnused()
+}
+
+// retire ends it when nobody uses it any more.
+func (x *exit) retire() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.retired = true
+	time.AfterFunc(retirement, func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.graced = true
+		x.endIfUnused()
+	})
+}
+
+func (x *exit) endIfUnused() {
+	if x.retired && x.graced && x.open == 0 && x.end != nil {
+		x.end()
+	}
+}
+
+// ready reports whether it can serve, as far as is known.
+func (x *exit) ready() bool { return x.pool == nil || x.pool.Ready() }
+
+// spawnDir is where the daemons of a way out have their directories: the state directory,
+// or for one with a table of its own a directory in it.
+func spawnDir(stateDir string, e config.Egress) string {
+	if strings.Contains(e.Name, "://") || e.Name == e.Via.Reveal() {
+		return stateDir
+	}
+	return filepath.Join(stateDir, e.Name)
+}
+
+// openTor makes the pool of a way out into Tor, and tells the directory of its daemons.
+func openTor(ctx context.Context, e config.Egress, stateDir string, log *slog.Logger) (p *tor.Pool, dir string, err error) {
+	via := e.Via.Reveal()
+	spec, err := parseTor(via)
+	if err != nil {
+		return nil, "", err
+	}
+	p = &tor.Pool{Members: spec.members, Log: log}
+	if p.Key, err = loadKey(stateDir, spec.daemons > 0, log); err != nil {
+		return nil, "", err
+	}
+	switch {
+	case spec.find:
+		address, err := findTor(ctx, torPorts)
+		if err != nil {
+			return nil, "", err
+		}
+		p.Members = []tor.Member{{SOCKS: address}}
+	case spec.daemons > 0:
+		p.Members, dir, err = spawn(ctx, e, stateDir, spec.daemons)
+	}
+	return p, dir, err
+}
+
+func spawn(ctx context.Context, e config.Egress, asked string, n int) ([]tor.Member, string, error) {
+	lines := []byte(nil)
+	if e.Torrc != "" {
+		var err error
+		if lines, err = os.ReadFile(e.Torrc); err != nil {
+			return nil, "", usageError{fmt.Errorf("torrc: %w", err)}
+		}
+	}
+	dir, err := stateDir(asked)
+	if err != nil {
+		return nil, "", err
+	}
+	dir = spawnDir(dir, e)
+	members, err := tor.Spawn(ctx, "", dir, n, string(lines))
+	return members, dir, err
+}

@@ -1,0 +1,361 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+
+	"hosier/egress"
+	"hosier/egress/tor"
+	"hosier/internal/config"
+	"hosier/internal/limits"
+	"hosier/internal/listen"
+	"hosier/internal/rules"
+	"hosier/internal/users"
+	"hosier/proxy"
+	"hosier/socks"
+)
+
+// generation is one reading of the configuration at work. A connection keeps the one that
+// it began under; a reload makes another.
+type generation struct {
+	daemon *daemon
+	config *config.Config
+	exits  map[string]*exit
+	ways   map[string]*listenerWays // by the name of the listener
+
+	lists map[string]*users.List // of users, by file; they count once the generation does
+
+	mu       sync.Mutex
+	policies map[string]*proxy.Policy // by the address of the listener, as sessions know it
+}
+
+// policyAt returns what holds for those who come by the listener at this address.
+func (g *generation) policyAt(address string) *proxy.Policy {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.policies[address]
+}
+
+func (g *generation) setPolicy(address string, p *proxy.Policy) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.policies[address] = p
+}
+
+// listenerWays are the ways out as those meet them who come by one listener.
+type listenerWays struct {
+	generation *generation
+	listener   *config.Listener
+	isolation  map[string]tor.Isolation // by the name of the way out
+
+	mu  sync.Mutex
+	all map[string]*way // by the names of a list
+}
+
+// way is a list of ways out, mostly of one. It is what policy returns.
+type way struct {
+	proxy.Egress
+	name  string
+	exits []*exit
+}
+
+// Name is the list, for logs.
+func (w *way) Name() string { return w.name }
+
+// of returns the way out of this list of names.
+func (l *listenerWays) of(names []string) *way {
+	key := names[0]
+	if len(names) > 1 {
+		key = strings.Join(names, ",")
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w := l.all[key]; w != nil {
+		return w
+	}
+	w := &way{name: key}
+	var list []egress.Way
+	for _, name := range names {
+		x := l.generation.exits[name]
+		w.exits = append(w.exits, x)
+		list = append(list, egress.Way{Name: name, Egress: l.egress(x), Ready: x.ready})
+	}
+	w.Egress = list[0].Egress
+	if len(list) > 1 {
+		w.Egress = &egress.Failover{Ways: list}
+	}
+	l.all[key] = w
+	return w
+}
+
+// egress is one way out as this listener's clients have it.
+func (l *listenerWays) egress(x *exit) proxy.Egress {
+	switch x.kind {
+	case rules.Direct:
+		return &egress.Direct{DNS: l.generation.config.DNS, Allow: l.allow}
+	case rules.Tor:
+		return &tor.Isolated{Pool: x.pool, Isolation: l.isolation[x.name]}
+	}
+	return x.out
+}
+
+// allow judges an address that this host is about to connect to, or has looked up: by the
+// rules, and for clients of other hosts, by whether it is public.
+func (l *listenerWays) allow(r *socks.Request, ip netip.Addr) error {
+	d := l.generation.config.Rules.Decide(l.listener.Name, r)
+	explicit, err := d.Judge(ip)
+	if err != nil || explicit || cameLocally(r) {
+		return err
+	}
+	return egress.PublicOnly(r, ip)
+}
+
+// cameLocally reports whether the request came by a listener that only programs of this
+// host can reach. The client's address would not do: a forwarder on this host lends its own.
+func cameLocally(r *socks.Request) bool {
+	ap, err := netip.ParseAddrPort(r.Listener)
+	return strings.HasPrefix(r.Listener, "unix:") || err == nil && ap.Addr().IsLoopback()
+}
+
+// newGeneration makes everything that c asks for, but opens no listener. Ways out of which
+// the configuration says the same as before are those of old, which may be nil.
+func (d *daemon) newGeneration(ctx context.Context, c *config.Config, old *generation) (*generation, error) {
+	g := &generation{
+		daemon: d, config: c, exits: map[string]*exit{}, ways: map[string]*listenerWays{},
+		policies: map[string]*proxy.Policy{}, lists: map[string]*users.List{},
+	}
+	for _, e := range c.Egresses {
+		x := old.same(e)
+		if x == nil {
+			var err error
+			if x, err = openExit(ctx, e, c.StateDir, d.log); err != nil {
+				return nil, err
+			}
+			if other := old.inDir(x.dir); other != nil {
+				return nil, fmt.Errorf("%s: the tors of %s run in the same directory under other settings: restart hosier for that", e.At, other.name)
+			}
+		}
+		g.exits[e.Name] = x
+	}
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		w := &listenerWays{generation: g, listener: l, isolation: map[string]tor.Isolation{}, all: map[string]*way{}}
+		for _, e := range c.Egresses {
+			words := e.Isolation
+			if l.Isolation != nil {
+				words = *l.Isolation
+			}
+			var err error
+			if w.isolation[e.Name], err = isolationOf(words); err != nil {
+				return nil, usageError{fmt.Errorf("%s: %w", l.At, err)}
+			}
+		}
+		g.ways[l.Name] = w
+	}
+	return g, nil
+}
+
+// same returns the exit that e describes, if there is one.
+func (g *generation) same(e config.Egress) *exit {
+	if g == nil || g.exits[e.Name] == nil || g.exits[e.Name].key != exitKey(e) {
+		return nil
+	}
+	return g.exits[e.Name]
+}
+
+// inDir returns the exit that runs daemons in dir.
+func (g *generation) inDir(dir string) *exit {
+	if g == nil || dir == "" {
+		return nil
+	}
+	for _, x := range g.exits {
+		if x.dir == dir {
+			return x
+		}
+	}
+	return nil
+}
+
+// policy is what holds for the clients of a listener.
+func (g *generation) policy(l *config.Listener) (*proxy.Policy, error) {
+	front := &listen.Front{ProxyFrom: l.ProxyFrom, PeerUsers: l.PeerUsers}
+	var err error
+	if front.TLS, err = loadTLS(l); err != nil {
+		return nil, fmt.Errorf("%s: %w", l.At, err)
+	}
+	p := &proxy.Policy{
+		Prepare:          g.daemon.preparer(front),
+		Dialects:         dialectsOf(l.Dialects),
+		Route:            g.router(l),
+		ExtendedErrors:   g.extendedErrors(l),
+		HandshakeTimeout: l.HandshakeTimeout,
+		ConnectTimeout:   l.ConnectTimeout,
+		IdleTimeout:      l.IdleTimeout,
+		TotalTimeout:     l.TotalTimeout,
+	}
+	if l.Users != "" {
+		if p.Verify, err = g.verifier(l.Users); err != nil {
+			return nil, usageError{err}
+		}
+	}
+	return p, nil
+}
+
+// extendedErrors: those of Tor come from Tor alone, so a listener has them if it may lead
+// there and nobody said otherwise.
+func (g *generation) extendedErrors(l *config.Listener) bool {
+	if l.ExtendedErrors != nil {
+		return *l.ExtendedErrors
+	}
+	for _, x := range g.exits {
+		if x.kind == rules.Tor {
+			return true
+		}
+	}
+	return false
+}
+
+func dialectsOf(words []string) (d proxy.Dialects) {
+	for _, w := range words {
+		d |= map[string]proxy.Dialects{"socks4": proxy.SOCKS4, "socks5": proxy.SOCKS5, "connect": proxy.CONNECT}[w]
+	}
+	return d
+}
+
+// router is policy: who may come at all, then the rules.
+func (g *generation) router(l *config.Listener) func(context.Context, *proxy.Session) (proxy.Egress, error) {
+	ways := g.ways[l.Name]
+	return func(ctx context.Context, ses *proxy.Session) (proxy.Egress, error) {
+		r := ses.Request
+		if !admits(l, r) {
+			ses.Rule = "allow-client"
+			return nil, fmt.Errorf("client %v is in no allow-client: %w", ses.Client.Addr(), socks.NotAllowed)
+		}
+		if err := overLimit(g.daemon.limits.Login(ses.ID, r.User)); err != nil {
+			return nil, err
+		}
+		decision := g.config.Rules.Decide(l.Name, r)
+		ses.Rule = decision.Where
+		g.daemon.logDecision(ctx, g, l, ses)
+		if decision.Err != nil {
+			return nil, decision.Err
+		}
+		w := ways.of(decision.Via)
+		for _, x := range w.exits {
+			x.enter()
+		}
+		return w.paced(&g.daemon.limits, r.User), nil
+	}
+}
+
+// paced is w with connections that take part in the user's bytes a second.
+func (w *way) paced(l *limits.Limiter, user string) *way {
+	if user == "" {
+		return w
+	}
+	return &way{Egress: &pacedEgress{w.Egress, l, user}, name: w.name, exits: w.exits}
+}
+
+type pacedEgress struct {
+	proxy.Egress
+	limits *limits.Limiter
+	user   string
+}
+
+func (p *pacedEgress) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
+	c, bound, err := p.Egress.Dial(ctx, r)
+	if err != nil {
+		return nil, bound, err
+	}
+	return p.limits.Conn(c, p.user), bound, nil
+}
+
+// admits reports whether the client may use the listener at all. Programs of this host
+// may, where only they can come.
+func admits(l *config.Listener, r *socks.Request) bool {
+	if len(l.AllowClient) == 0 || cameLocally(r) && len(l.ProxyFrom) == 0 {
+		return true
+	}
+	for _, p := range l.AllowClient {
+		if p.Contains(r.Client.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// verifier judges logins by a file of users.
+func (g *generation) verifier(file string) (func(*proxy.Session, socks.Auth) (string, error), error) {
+	v, err := g.usersOf(file)
+	if err != nil {
+		return nil, err
+	}
+	return func(ses *proxy.Session, a socks.Auth) (string, error) {
+		switch {
+		case ses.User != "": // shown by a certificate or the peer's user id
+			return ses.User, nil
+		case a.Method != socks.UserPass:
+			return "", errNoPassword
+		}
+		return a.User, v.Verify(context.Background(), ses.Client.Addr(), a.User, a.Password)
+	}, nil
+}
+
+// usersOf returns what judges the logins of a file, with what it remembers of them.
+func (g *generation) usersOf(file string) (*users.Verifier, error) {
+	d := g.daemon
+	if g.lists[file] == nil {
+		list, err := users.Load(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range list.Warnings {
+			d.log.Warn("file of users", "file", file, "warning", w)
+		}
+		g.lists[file] = list
+	}
+	if d.users[file] == nil {
+		d.users[file] = users.NewVerifier(g.lists[file], 0)
+	}
+	return d.users[file], nil
+}
+
+func loadTLS(l *config.Listener) (*tls.Config, error) {
+	if l.TLSCert == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(l.TLSCert, l.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("tls-cert and tls-key: %w", err)
+	}
+	t := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if l.TLSClientCA == "" {
+		return t, nil
+	}
+	text, err := os.ReadFile(l.TLSClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("tls-client-ca: %w", err)
+	}
+	t.ClientCAs, t.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !t.ClientCAs.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("tls-client-ca %s: there is no certificate in PEM form in it", l.TLSClientCA)
+	}
+	return t, nil
+}
+
+// leadsToListener says which way out leads back to the listener at a.
+func (g *generation) leadsToListener(a net.Addr) *exit {
+	for _, x := range g.exits {
+		if leadsBack(x.via, a) {
+			return x
+		}
+	}
+	return nil
+}

@@ -1,0 +1,22 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// notifyHangup sends SIGHUP to c.
+func notifyHangup(c chan<- os.Signal) { signal.Notify(c, unix.SIGHUP) }
+
+// monotonic is the clock that systemd wants with RELOADING=1, in microseconds.
+func monotonic() int64 {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		return 0
+	}
+	return t.Nano() / 1000
+}
