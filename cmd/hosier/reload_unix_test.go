@@ -1,0 +1,97 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Connections while the configuration is reloaded again and again: none is lost, and each
+// keeps to its end the policy that it began with. One file takes SOCKS5 and lets the
+// request out; the other takes only SOCKS4, and refuses the request. Half of each would
+// be a greeting that is welcome and a request that is not.
+func TestReloadUnderLoad(t *testing.T) {
+	const connections, reloads, atOnce = 2000, 50, 32
+	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	file := filepath.Join(t.TempDir(), "hosier.toml")
+	write := func(text string) {
+		if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	texts := []string{
+		"dialects = \"socks5\"\n[[rule]]\nto = \"127.0.0.1\"\nvia = \"direct\"\n",
+		"dialects = \"socks4\"\n[[rule]]\nrefuse = true\n",
+	}
+	write(texts[0])
+	h := start(t, "--config", file, "--state-dir", t.TempDir())
+
+	var served, turnedAway, begun atomic.Int64
+	var clients sync.WaitGroup
+	for range atOnce {
+		clients.Go(func() {
+			for begun.Add(1) <= connections {
+				welcome, err := converse(h.addr(), echo)
+				switch {
+				case err != nil:
+					t.Errorf("a connection: %v", err)
+				case welcome:
+					served.Add(1)
+				default:
+					turnedAway.Add(1)
+				}
+			}
+		})
+	}
+	for i := range reloads {
+		await(t, "some more connections", func() bool { return begun.Load() > int64(i)*connections/reloads || t.Failed() })
+		write(texts[(i+1)%2])
+		h.signal(t, syscall.SIGHUP)
+		await(t, "the reload", func() bool { return strings.Count(h.log.String(), "configuration reloaded") == i+1 })
+	}
+	clients.Wait()
+	if served.Load()+turnedAway.Load() != connections || served.Load() == 0 || turnedAway.Load() == 0 {
+		t.Errorf("%d were served and %d turned away, of %d", served.Load(), turnedAway.Load(), connections)
+	}
+}
+
+// converse greets, and if it is welcome, has 4 bytes echoed.
+func converse(proxy, target string) (welcome bool, err error) {
+	c, err := net.Dial("tcp", proxy)
+	if err != nil {
+		return false, err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	answer := make([]byte, 2)
+	c.Write([]byte{5, 1, 0})
+	if _, err := io.ReadFull(c, answer); err != nil {
+		return false, fmt.Errorf("answer to the greeting: %w", err)
+	}
+	if answer[1] == 0xFF {
+		return false, nil
+	}
+	to, err := net.ResolveTCPAddr("tcp", target)
+	if err != nil {
+		return false, err
+	}
+	c.Write(append([]byte{5, 1, 0, 1, 127, 0, 0, 1, byte(to.Port >> 8), byte(to.Port)}, "ping"...))
+	reply := make([]byte, 14)
+	if n, err := io.ReadFull(c, reply); err != nil || reply[1] != 0 || string(reply[10:]) != "ping" {
+		return true, fmt.Errorf("a client that was welcome got % x, %w", reply[:n], err)
+	}
+	return true, nil
+}
