@@ -63,6 +63,7 @@ func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
 	d.log = slog.New(handler)
 	d.show = show(d.log)
 	d.server = &proxy.Server{
+		Prompt:    true, // rules and limits are in memory
 		PolicyFor: func(ses *proxy.Session) *proxy.Policy { return d.current.Load().policyAt(ses.Listener) },
 		Closed:    d.closed,
 		MaxConns:  maxConns(c.MaxConns),
@@ -178,7 +179,7 @@ func (d *daemon) put(ctx context.Context, g *generation, opening []*opened) {
 	for address, o := range d.listeners {
 		if listeners[address] != o {
 			o.gone.Store(true)
-			o.Close()
+			d.server.CloseListener(o.Listener)
 			fmt.Fprintf(d.stderr, "no longer listening on %s\n", o.name)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"hosier/egress"
 	"hosier/egress/tor"
@@ -64,6 +65,14 @@ type way struct {
 	proxy.Egress
 	name  string
 	exits []*exit
+}
+
+// Plain is that of the way out, if it has one and there is no second to try.
+func (w *way) Plain(r *socks.Request) (to netip.AddrPort, limit time.Duration, err error) {
+	if out, ok := w.Egress.(proxy.Plain); ok {
+		return out.Plain(r)
+	}
+	return to, 0, nil
 }
 
 // Name is the list, for logs.
