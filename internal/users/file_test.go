@@ -62,6 +62,7 @@ func TestLines(t *testing.T) {
 		{"argon2id too little memory", "alice:" + params("m=15,t=1,p=2"), `users:1: user "alice": argon2id hash has m=15, which must be at least 8 times p=2`},
 		{"argon2id salt", "alice:" + strings.Replace(goodArgon2, "c2FsdHNhbHQ", "c2FsdA", 1), `users:1: user "alice": salt of the argon2id hash: 4 bytes, want 8 to 64`},
 		{"argon2id padding", "alice:" + goodArgon2 + "=", `users:1: user "alice": argon2id hash: not base64 without padding`},
+		{"argon2id bits left over", "alice:" + goodArgon2[:len(goodArgon2)-1] + "R", `users:1: user "alice": argon2id hash: not base64 without padding`},
 		{"argon2id key", "alice:" + goodArgon2[:len(goodArgon2)-6], `users:1: user "alice": argon2id hash: 12 bytes, want 16 to 64`},
 		{"argon2id key too long", "alice:" + goodArgon2 + strings.Repeat("AAAA", 17), `users:1: user "alice": argon2id hash: 67 bytes, want 16 to 64`},
 

@@ -95,6 +95,30 @@ func TestUnknownUserIsHashed(t *testing.T) {
 	if l.dummy.cost != l.users["alice"].cost {
 		t.Errorf("cost of an unknown user is %+v, want that of most users, %+v", l.dummy.cost, l.users["alice"].cost)
 	}
+	l.dummy = l.users["alice"]
+	if l.matches("nobody", "secret") {
+		t.Error("an unknown user can log in with the password of the dummy")
+	}
+}
+
+// The time of an unknown user is that of a known one, for either kind of hash.
+func TestUnknownUserTakesAsLong(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{params("m=16384,t=2,p=1"), strings.Replace(goodBcrypt, "$05", "$08", 1)} {
+		l := mustParse(t, "alice:"+line)
+		least := func(user string) time.Duration {
+			best := time.Hour
+			for range 3 {
+				start := time.Now()
+				l.matches(user, "guess")
+				best = min(best, time.Since(start))
+			}
+			return best
+		}
+		if known, unknown := least("alice"), least("nobody"); unknown < known/4 {
+			t.Errorf("%.10s: a wrong password takes %v, an unknown user %v", line, known, unknown)
+		}
+	}
 }
 
 func TestRemembered(t *testing.T) {
@@ -201,10 +225,13 @@ func TestGuessesAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		v := newTestVerifier(t, quick("alice", "secret"))
+		takeSlots(v)
 		var all sync.WaitGroup
 		for i := range 100 {
 			all.Go(func() { login(v, home, "alice", fmt.Sprint(i)) })
 		}
+		synctest.Wait()
+		freeSlots(v)
 		all.Wait()
 		if got, want := v.Counts(), (Counts{Wrong: 2, HeldOff: 98, Hashed: 2}); got != want {
 			t.Errorf("%+v, want %+v", got, want)
@@ -262,10 +289,24 @@ func TestBusy(t *testing.T) {
 		if waited := time.Since(start); waited != waitForTurn {
 			t.Errorf("waited %v, want %v", waited, waitForTurn)
 		}
+		first := make(chan string)
+		go func() { first <- login(v, home, "bob", "guess") }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := v.Verify(ctx, home, "bob", "another guess"); !errors.Is(err, ErrBusy) {
+			t.Errorf("while the client's other login waits: %v", err)
+		}
+		if got := <-first; got != "busy" {
+			t.Errorf("the other login: %s", got)
+		}
+		if len(v.holds.clients) != 0 {
+			t.Error("a client that has gone stays in the table")
+		}
 		if got := login(v, home, "alice", "secret"); got != "right" {
 			t.Errorf("a remembered login without a free slot: %s", got)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start = time.Now()
 		if err := v.Verify(ctx, home, "bob", "secret"); !errors.Is(err, ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
@@ -399,13 +440,22 @@ func TestNoAddress(t *testing.T) {
 func TestTablesAreBounded(t *testing.T) {
 	t.Parallel()
 	v := newTestVerifier(t, quick("alice", "secret"))
-	for i := range maxHeld + 100 {
-		client := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+	wrong := func(client netip.Addr) {
 		h, err := v.holds.enter(t.Context(), client)
 		if err != nil {
 			t.Fatal(err)
 		}
 		v.holds.leave(h, true)
+	}
+	wrong(other)
+	for i := range maxHeld + 100 {
+		wrong(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+		if i == maxHeld/2 {
+			wrong(other)
+		}
+	}
+	if h := v.holds.clients[other]; h == nil || h.wrongs != 2 {
+		t.Error("one that was wrong lately is forgotten before others")
 	}
 	if n, m := len(v.holds.clients), v.holds.wrong.Len(); n != maxHeld || m != maxHeld {
 		t.Errorf("%d clients, %d wrong, want %d", n, m, maxHeld)
