@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"internal/relay":     {},
 	"internal/tornet":    {},
 	"internal/users":     {},
+	"internal/limits":    {},
 	"egress":             {"socks"},
 	"egress/tor":         {"socks", "egress"},
 	"probe":              {"socks"},
@@ -32,12 +33,13 @@ var mayImport = map[string][]string{
 	"internal/listen":    {"proxy"}, // and go-proxyproto
 	"internal/rules":     {"socks"},
 	"internal/config":    {"socks", "internal/rules"}, // and go-toml
+	"internal/telemetry": {"socks", "proxy"}, // and client_golang
 	"cmd/hosier":         {"*"},
 }
 
 // stdOnly are the rooms of the library: nothing but the standard library and
 // golang.org/x comes in with them.
-var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/rules"}
+var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/rules", "internal/users", "internal/limits"}
 
 // pure are the files of the codec. They must run without a world.
 var pure = map[string][]string{

@@ -1,0 +1,249 @@
+// Package limits counts what clients and users take, and says when it is enough:
+// connections at once, new connections a second, bytes a second.
+//
+// A connection is known by its id, so that its end gives back exactly what it took,
+// whatever became of it in between.
+package limits
+
+import (
+	"container/list"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Why a connection was refused.
+var (
+	ErrFull   = errors.New("limits: too many connections")
+	ErrClient = errors.New("limits: too many connections of the client")
+	ErrRate   = errors.New("limits: too many new connections of the client")
+	ErrUser   = errors.New("limits: too many connections of the user")
+)
+
+// Limits bound what may be taken. 0 or less stands for no limit.
+type Limits struct {
+	Conns             int   // at once, in all
+	ConnsPerClient    int   // at once
+	ConnsPerUser      int   // at once
+	NewConnsPerSecond int   // of one client; those of two seconds may come at once, but ten in any case
+	BytesPerSecond    int64 // of one user, of all his connections and both ways together
+}
+
+// Limiter holds clients and users to the limits. Its zero value has none. Its methods may
+// be called by many goroutines at once.
+//
+// A client is an IPv4 address or an IPv6 network of 64 bits, since whoever has one address
+// of that has all; on one link, where fe80::/64 is everybody, the address itself. Clients
+// without an address, on Unix sockets, are one.
+type Limiter struct {
+	rate atomic.Int64 // BytesPerSecond
+
+	mu      sync.Mutex
+	limits  Limits
+	conns   map[uint64]*lease
+	clients table[netip.Addr]
+	users   table[string]
+}
+
+// lease is what one connection has taken.
+type lease struct {
+	client *party[netip.Addr]
+	user   *party[string] // nil before Login
+}
+
+// Set puts other limits in place. What is open stays open and is counted; a connection
+// that began when users had no limit of bytes keeps none.
+func (l *Limiter) Set(limits Limits) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limits = limits
+	l.rate.Store(max(limits.BytesPerSecond, 0))
+}
+
+// Begin takes a connection of the client in. An error wraps [ErrFull], [ErrClient] or
+// [ErrRate]; then nothing was taken, and the connection is to be refused. Begin of one that
+// has begun already moves it to the client.
+func (l *Limiter) Begin(id uint64, client netip.Addr) error {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end(id, now)
+	if most := l.limits.Conns; most > 0 && len(l.conns) >= most {
+		return fmt.Errorf("%w: %d", ErrFull, most)
+	}
+	c := l.clients.hold(clientKey(client), now)
+	if err := l.judge(c, now); err != nil {
+		l.clients.release(c, now)
+		return err
+	}
+	c.conns++
+	if l.conns == nil {
+		l.conns = map[uint64]*lease{}
+	}
+	l.conns[id] = &lease{client: c}
+	return nil
+}
+
+// judge comes to the rate last: a connection that is refused uses none of it up.
+func (l *Limiter) judge(c *party[netip.Addr], now time.Time) error {
+	if most := l.limits.ConnsPerClient; most > 0 && c.conns >= most {
+		return fmt.Errorf("%w: %d", ErrClient, most)
+	}
+	if rate := l.limits.NewConnsPerSecond; rate > 0 && !c.arrive(rate, now) {
+		return fmt.Errorf("%w: %d a second", ErrRate, rate)
+	}
+	return nil
+}
+
+// Login makes the connection one of the user. With an error, which wraps [ErrUser], it is
+// not, and is to be refused. A second Login takes the place of the first. An empty name is
+// no user, and a connection that was not taken in has none.
+func (l *Limiter) Login(id uint64, user string) error {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.conns[id]
+	if c == nil {
+		return nil
+	}
+	l.logout(c, now)
+	if user == "" {
+		return nil
+	}
+	u := l.users.hold(user, now)
+	if most := l.limits.ConnsPerUser; most > 0 && u.conns >= most {
+		l.users.release(u, now)
+		return fmt.Errorf("%w: %d", ErrUser, most)
+	}
+	u.conns++
+	c.user = u
+	return nil
+}
+
+// End gives back what the connection took: nothing if it was not taken in, or has ended.
+func (l *Limiter) End(id uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end(id, time.Now())
+}
+
+func (l *Limiter) end(id uint64, now time.Time) {
+	c := l.conns[id]
+	if c == nil {
+		return
+	}
+	l.logout(c, now)
+	c.client.conns--
+	l.clients.release(c.client, now)
+	delete(l.conns, id)
+}
+
+func (l *Limiter) logout(c *lease, now time.Time) {
+	if c.user == nil {
+		return
+	}
+	c.user.conns--
+	l.users.release(c.user, now)
+	c.user = nil
+}
+
+// arrive tells whether one more connection may come now: the generic cell rate algorithm,
+// a token bucket that needs one number.
+func (p *party[K]) arrive(rate int, now time.Time) bool {
+	each := time.Second / time.Duration(rate)
+	burst := max(2*rate, 10)
+	next := later(p.arrivals, now).Add(each)
+	if next.Sub(now) > time.Duration(burst)*each {
+		return false
+	}
+	p.arrivals = next
+	return true
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// clientKey is what a client is known by.
+func clientKey(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	if p, err := a.Prefix(64); err == nil && a.Is6() && !a.IsLinkLocalUnicast() {
+		return p.Addr()
+	}
+	return a
+}
+
+// maxIdle is how many parties are remembered that have no connection, for what they have
+// used up; of more, the one that left first is forgotten.
+const maxIdle = 16384
+
+// table knows the parties that have connections, or had some so lately that their rates
+// still count. Its zero value is empty.
+type table[K comparable] struct {
+	parties map[K]*party[K]
+	idle    list.List // of *party[K] without holders, the one that left last at the back
+}
+
+// party is a client or a user.
+type party[K comparable] struct {
+	key      K
+	holders  int // leases, and connections of [Limiter.Conn]
+	conns    int
+	arrivals time.Time // when all that came would have come at the rate; of clients
+	bytes    pace      // of users
+	place    *list.Element
+}
+
+func (t *table[K]) hold(key K, now time.Time) *party[K] {
+	t.sweep(now)
+	p := t.parties[key]
+	if p == nil {
+		p = &party[K]{key: key}
+		if t.parties == nil {
+			t.parties = map[K]*party[K]{}
+		}
+		t.parties[key] = p
+	}
+	if p.place != nil {
+		t.idle.Remove(p.place)
+		p.place = nil
+	}
+	p.holders++
+	return p
+}
+
+func (t *table[K]) release(p *party[K], now time.Time) {
+	p.holders--
+	switch {
+	case p.holders > 0:
+	case p.isRested(now):
+		delete(t.parties, p.key)
+	default:
+		p.place = t.idle.PushBack(p)
+	}
+	t.sweep(now)
+}
+
+// sweep forgets the idle, those first that left first. One of them may hide others behind
+// it that have nothing used up, but not for longer than it takes itself.
+func (t *table[K]) sweep(now time.Time) {
+	for e := t.idle.Front(); e != nil; e = t.idle.Front() {
+		p := e.Value.(*party[K])
+		if t.idle.Len() <= maxIdle && !p.isRested(now) {
+			return
+		}
+		t.idle.Remove(e)
+		delete(t.parties, p.key)
+	}
+}
+
+// isRested tells whether forgetting the party makes no difference.
+func (p *party[K]) isRested(now time.Time) bool {
+	return !p.arrivals.After(now) && !p.bytes.paidUntil().After(now.Add(-slack))
+}
