@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	"internal/listen":    {"proxy"}, // and go-proxyproto
 	"internal/rules":     {"socks"},
 	"internal/config":    {"socks", "internal/rules"}, // and go-toml
-	"internal/telemetry": {"socks", "proxy"}, // and client_golang
+	"internal/telemetry": {"socks", "proxy"},          // and client_golang
 	"cmd/hosier":         {"*"},
 }
 

@@ -1,0 +1,103 @@
+package telemetry
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hosier/proxy"
+)
+
+// live collects what is known only when somebody asks: what is open, the bytes that open
+// connections have moved, and how the ways out are.
+type live struct {
+	sessions func() []proxy.Session
+	health   func() []Health
+
+	open, bytes, egress *prometheus.Desc
+
+	up, down atomic.Int64 // of connections that have ended
+
+	mu               sync.Mutex
+	toldUp, toldDown int64
+}
+
+func newLive(o *Options) *live {
+	l := &live{
+		sessions: o.Sessions,
+		health:   o.Health,
+		open: prometheus.NewDesc("hosier_open_connections",
+			"Connections that are open, by how far they came.", []string{"stage"}, nil),
+		bytes: prometheus.NewDesc("hosier_relayed_bytes_total",
+			"Payload bytes of connections, up to the target and down to the client.", []string{"direction"}, nil),
+		egress: prometheus.NewDesc("hosier_egress_up",
+			"1 if the way out, or this member of it, can serve.", []string{"egress", "member"}, nil),
+	}
+	return l
+}
+
+// Describe implements [prometheus.Collector].
+func (l *live) Describe(ch chan<- *prometheus.Desc) {
+	ch <- l.open
+	ch <- l.bytes
+	ch <- l.egress
+}
+
+// Collect implements [prometheus.Collector].
+func (l *live) Collect(ch chan<- prometheus.Metric) {
+	l.collectSessions(ch)
+	if l.health == nil {
+		return
+	}
+	type key struct{ egress, member string }
+	seen := map[key]bool{} // a second one would fail all the metrics
+	for _, h := range l.health() {
+		k := key{clean(h.Egress, maxName), clean(h.Member, maxName)}
+		if seen[k] {
+			continue
+		}
+		seen[k] = true
+		up := 0.0
+		if h.Up {
+			up = 1
+		}
+		ch <- prometheus.MustNewConstMetric(l.egress, prometheus.GaugeValue, up, k.egress, k.member)
+	}
+}
+
+// stages of an open connection.
+var stages = [...]string{"handshake", "connect", "relay"}
+
+func stageOf(ses *proxy.Session) int {
+	switch {
+	case ses.Request == nil:
+		return 0
+	case ses.Connect == 0:
+		return 1
+	}
+	return 2
+}
+
+func (l *live) collectSessions(ch chan<- prometheus.Metric) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	up, down := l.up.Load(), l.down.Load()
+	if l.sessions != nil {
+		var open [len(stages)]int
+		all := l.sessions()
+		for i := range all {
+			open[stageOf(&all[i])]++
+			up += all[i].Up
+			down += all[i].Down
+		}
+		for i, n := range open {
+			ch <- prometheus.MustNewConstMetric(l.open, prometheus.GaugeValue, float64(n), stages[i])
+		}
+	}
+	// A connection that ended between the two looks is in neither or in both; a counter
+	// that falls would be taken for a restart.
+	l.toldUp, l.toldDown = max(l.toldUp, up), max(l.toldDown, down)
+	ch <- prometheus.MustNewConstMetric(l.bytes, prometheus.CounterValue, float64(l.toldUp), "up")
+	ch <- prometheus.MustNewConstMetric(l.bytes, prometheus.CounterValue, float64(l.toldDown), "down")
+}

@@ -1,0 +1,109 @@
+package telemetry
+
+import (
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"hosier/proxy"
+	"hosier/socks"
+)
+
+// Values of labels for what has no value, and for what no configuration and no protocol
+// knows: a label must not grow with what comes from outside.
+const (
+	none  = "none"
+	other = "other"
+)
+
+// buckets of durations in seconds.
+var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
+
+// metrics are what docs/log.md says they are.
+type metrics struct {
+	registry *prometheus.Registry
+	live     *live
+
+	connections *prometheus.CounterVec
+	handshake   *prometheus.HistogramVec
+	connect     *prometheus.HistogramVec
+	firstByte   *prometheus.HistogramVec
+	unsafe      *prometheus.CounterVec
+	logins      *prometheus.CounterVec
+}
+
+func newMetrics(o *Options) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		live:     newLive(o),
+
+		connections: counter("hosier_connections_total", "Connections that have ended, by what became of them.",
+			"dialect", "command", "status", "egress"),
+		handshake: histogram("hosier_handshake_duration_seconds", "Time from accepting a connection to its whole request.", "dialect"),
+		connect:   histogram("hosier_connect_duration_seconds", "Time that a way out took to answer a request, also with a failure.", "egress"),
+		firstByte: histogram("hosier_first_byte_duration_seconds", "Time from the reply to the first byte of the target.", "egress"),
+		unsafe: counter("hosier_unsafe_requests_total", "Requests that carried an address where a name was possible.",
+			"dialect"),
+		logins: counter("hosier_logins_total", "Logins of clients, by what became of them.", "result"),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "hosier_build_info", Help: "1, with the version of the program in its labels.",
+		ConstLabels: prometheus.Labels{"version": o.Version, "goversion": runtime.Version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(m.live, m.connections, m.handshake, m.connect, m.firstByte, m.unsafe, m.logins, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, l := range []Login{LoginAccepted, LoginWrong, LoginHeldOff, LoginBusy} {
+		m.logins.WithLabelValues(string(l)) // a rate needs the zero before the first
+	}
+	return m
+}
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+}
+
+// count takes a session at its end.
+func (m *metrics) count(ses *proxy.Session) {
+	egress := none
+	if ses.Egress != nil {
+		egress = egressName(ses.Egress)
+	}
+	r := ses.Request
+	d := dialect(r)
+	command, status := none, none
+	if r != nil {
+		command, status = commandLabel(r.Command), statusLabel(ses.Status)
+		m.handshake.WithLabelValues(d).Observe(ses.Handshake.Seconds())
+	}
+	m.connections.WithLabelValues(d, command, status, egress).Inc()
+	if ses.Connect > 0 {
+		m.connect.WithLabelValues(egress).Observe(ses.Connect.Seconds())
+	}
+	if ses.FirstByte > 0 {
+		m.firstByte.WithLabelValues(egress).Observe(ses.FirstByte.Seconds())
+	}
+	m.live.up.Add(ses.Up)
+	m.live.down.Add(ses.Down)
+}
+
+func commandLabel(c socks.Command) string {
+	switch c {
+	case socks.Connect, socks.Bind, socks.Associate, socks.Resolve, socks.ResolvePTR:
+		return c.String()
+	}
+	return other
+}
+
+// statusLabel is a word for the statuses that there are: another proxy may answer any.
+func statusLabel(s socks.Status) string {
+	if s <= socks.AddressTypeNotSupported || s.Extended() {
+		return s.String()
+	}
+	return other
+}

@@ -1,0 +1,149 @@
+package telemetry
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"hosier/proxy"
+	"hosier/socks"
+)
+
+// maxErrors is how many errors of a tree are looked at.
+const maxErrors = 32
+
+// unknown is all that can be said of an error whose text may hold anything.
+const unknown = "an error without words of its own"
+
+// fixed are errors that are told apart by themselves, and the words for each. It is a
+// slice, since an error that cannot be compared must not be looked up in a map.
+var fixed = []struct {
+	err  error
+	text string
+}{
+	{proxy.ErrPage, "HTTP client got the page"},
+	{proxy.ErrOptions, "HTTP client asked for options"},
+	{proxy.ErrProbe, "web page probed the port"},
+	{proxy.ErrFull, "too many connections"},
+	{proxy.ErrLimit, "client has reached its limit"},
+	{proxy.ErrDialect, "dialect is not served here"},
+	{proxy.ErrTotal, "open for as long as it may"},
+	{socks.ErrNotSOCKS, "client speaks neither SOCKS4 nor SOCKS5"},
+	{socks.ErrAuth, "login refused"},
+	{socks.ErrShort, "message is not complete"},
+	{context.Canceled, "canceled"},
+	{context.DeadlineExceeded, "timed out"},
+	{os.ErrDeadlineExceeded, "timed out"},
+	{net.ErrClosed, "connection was closed here"},
+	{fs.ErrPermission, "permission denied"},
+	{fs.ErrNotExist, "file does not exist"},
+	{io.EOF, "end of stream"},
+	{io.ErrUnexpectedEOF, "unexpected end of stream"},
+	{io.ErrClosedPipe, "connection was closed here"},
+	{bufio.ErrBufferFull, "too long"},
+	{errors.ErrUnsupported, "not supported by the way out"},
+}
+
+// operations are the Ops of a net.OpError that the standard library sets.
+var operations = map[string]string{
+	"dial": "dial", "read": "read", "write": "write", "close": "close", "set": "set", "accept": "accept",
+	"listen":       "listen",
+	"remote error": "TLS alert of the other side", "local error": "TLS alert",
+}
+
+// words says what an error is by the types and values of its tree, outermost first, and
+// never by a text that was put together: that may name the target or the client.
+func (d Redactor) words(err error) string {
+	w := wording{Redactor: d, left: maxErrors}
+	w.walk(err)
+	if len(w.parts) == 0 {
+		return unknown
+	}
+	return strings.Join(w.parts, ": ")
+}
+
+type wording struct {
+	Redactor
+	parts []string
+	left  int // errors that may still be looked at
+}
+
+func (w *wording) walk(err error) {
+	if err == nil || w.left == 0 {
+		return
+	}
+	w.left--
+	text, more := w.one(err)
+	if n := len(w.parts); text != "" && (n == 0 || w.parts[n-1] != text) {
+		w.parts = append(w.parts, text)
+	}
+	if !more {
+		return
+	}
+	before := len(w.parts)
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		w.walk(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			w.walk(err)
+		}
+	}
+	if timeout, ok := err.(net.Error); ok && len(w.parts) == before && text != "timed out" && timeout.Timeout() {
+		w.parts = append(w.parts, "timed out")
+	}
+}
+
+// one words err without what it wraps, and tells whether to go on with that.
+func (w *wording) one(err error) (text string, more bool) {
+	for i := range fixed {
+		if err == fixed[i].err {
+			return fixed[i].text, false
+		}
+	}
+	if w.Words != nil {
+		if text := w.Words(err); text != "" {
+			return text, false
+		}
+	}
+	switch e := err.(type) {
+	case socks.Status:
+		return e.String(), false
+	case syscall.Errno:
+		return e.Error(), false
+	case *socks.FormatError:
+		return e.Text, false // which has none of the client's bytes
+	case *socks.ProxyError:
+		return "way out", true
+	case *net.OpError:
+		return operations[e.Op], true
+	case *net.DNSError:
+		return lookup(e)
+	case *net.AddrError, *net.ParseError, net.InvalidAddrError:
+		return "address cannot be used", false
+	case net.UnknownNetworkError:
+		return "network is not known", false
+	case tls.RecordHeaderError:
+		return "what came is not TLS", false
+	case *tls.CertificateVerificationError:
+		return "certificate is not accepted", false
+	}
+	return "", true
+}
+
+func lookup(e *net.DNSError) (text string, more bool) {
+	switch {
+	case e.IsNotFound:
+		return "lookup: no such host", false
+	case e.IsTimeout:
+		return "lookup: timed out", false
+	}
+	return "lookup failed", true
+}

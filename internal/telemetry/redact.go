@@ -1,0 +1,117 @@
+package telemetry
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"hosier/proxy"
+	"hosier/socks"
+)
+
+// Scrubbed stands for what is hidden, as in the logs of Tor.
+const Scrubbed = "[scrubbed]"
+
+// Bounds of what is shown, in bytes.
+const (
+	maxName = 320 // a target is at most 255 bytes and a port
+	maxText = 512
+)
+
+// Redactor decides what may be told of a connection. The zero value hides clients and
+// targets, and every text that could name one.
+//
+// It hides nothing of what the operator wrote: names of users, listeners, ways out and
+// rules. A user is shown only once it is known that it is one. Nothing ever shows a
+// password, nor the user name that a client gives where nobody asks for one.
+//
+// What it returns has no character that cannot be printed, and a bounded length.
+type Redactor struct {
+	// Reveal shows clients, targets and the texts of errors (log.redact = false).
+	Reveal bool
+
+	// Words returns the words for an error that this package does not know, "" for one
+	// that is not known there either. It is asked about each error of a tree by itself, and
+	// its words must hold nothing that a client or a far side chose. It may be nil.
+	Words func(error) string
+}
+
+// Target returns what r is about, "" without a request.
+func (d Redactor) Target(r *socks.Request) string {
+	switch {
+	case r == nil:
+		return ""
+	case !d.Reveal:
+		return Scrubbed
+	}
+	return clean(r.Target(), maxName)
+}
+
+// Client returns the address of a client, "" for one of a Unix socket.
+func (d Redactor) Client(a netip.AddrPort) string {
+	switch {
+	case !a.IsValid():
+		return ""
+	case !d.Reveal:
+		return Scrubbed
+	}
+	return a.String()
+}
+
+// Reason returns why the session failed or how it ended, "" if in order. Where texts are
+// hidden it is made of the types of the errors alone.
+func (d Redactor) Reason(ses *proxy.Session) string {
+	err := ses.Err
+	switch {
+	case err == nil:
+		return ""
+	// An error from before the request may quote what the client sent, password and all.
+	case !d.Reveal, ses.Request == nil:
+		return clean(d.words(err), maxText)
+	}
+	text := err.Error()
+	for _, secret := range []string{ses.Request.Auth.Password, ses.Request.Auth.Isolation} {
+		if secret != "" && strings.Contains(text, secret) {
+			return clean(d.words(err), maxText)
+		}
+	}
+	return clean(text, maxText)
+}
+
+// clean makes of any bytes printable text of at most limit bytes: what cannot be printed
+// is escaped as in Go, what is too long ends in an ellipsis. Handlers of slog quote as
+// well, but the JSON one lets through what a terminal obeys (U+009B, U+202E).
+func clean(s string, limit int) string {
+	const end = "…"
+	if len(s) > limit {
+		cut := limit - len(end)
+		for cut > 0 && !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = s[:cut] + end
+	}
+	if isPrintable(s) {
+		return s
+	}
+	quoted := strconv.Quote(s)
+	quoted = strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+	if len(quoted) <= limit {
+		return quoted
+	}
+	// Escapes are ASCII, and what is not may be cut only where a character begins.
+	cut := limit - len(end)
+	for cut > 0 && !utf8.RuneStart(quoted[cut]) {
+		cut--
+	}
+	return quoted[:cut] + end
+}
+
+func isPrintable(s string) bool {
+	for i, r := range s {
+		if !strconv.IsPrint(r) || r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,132 @@
+// Package telemetry tells what became of connections: a line in the log for each at its
+// end, and numbers for Prometheus.
+//
+// It also has the one place that decides what may be told. A [Redactor] hides clients,
+// targets and whatever text came from outside, and the log, the console and everything
+// else that shows a session asks it.
+package telemetry
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"hosier/proxy"
+)
+
+// maxScrapes is how many readers of the metrics are served at once.
+const maxScrapes = 4
+
+// Options are what a [Telemetry] is made of. The zero value is ready: it hides clients
+// and targets, writes no line a connection, and counts.
+type Options struct {
+	Redactor
+	Log         *slog.Logger // slog.Default() if nil
+	Connections bool         // write a line a connection, at its end
+	Version     string       // of the program, for hosier_build_info
+
+	// Sessions returns the connections that are open, as [proxy.Server.Sessions] does. It
+	// is called for each reader of the metrics. Nil leaves out what is open, and bytes
+	// count when a connection ends.
+	Sessions func() []proxy.Session
+
+	// Health returns how each way out is. It is called for each reader of the metrics, and
+	// must not block. Nil leaves it out.
+	Health func() []Health
+}
+
+// Health says whether a way out can serve, or one of its members.
+type Health struct {
+	Egress string // its name
+	Member string // "" for the way out as a whole
+	Up     bool
+}
+
+// Telemetry counts and logs. Its methods may be called by many goroutines at once.
+type Telemetry struct {
+	o       Options
+	log     *slog.Logger
+	metrics *metrics
+
+	mu     sync.Mutex
+	unsafe map[uint64]struct{} // open connections that were found unsafe, by ID
+}
+
+// New makes a Telemetry with a registry of its own.
+func New(o Options) *Telemetry {
+	t := &Telemetry{o: o, log: o.Log, unsafe: make(map[uint64]struct{})}
+	if t.log == nil {
+		t.log = slog.Default()
+	}
+	t.metrics = newMetrics(&t.o)
+	return t
+}
+
+// Redactor returns what decides what may be told.
+func (t *Telemetry) Redactor() Redactor { return t.o.Redactor }
+
+// Closed takes a session at its end. It is a [proxy.Server.Closed].
+func (t *Telemetry) Closed(ses *proxy.Session) {
+	unsafe := t.wasUnsafe(ses)
+	t.metrics.count(ses)
+	if t.o.Connections && t.log.Enabled(context.Background(), slog.LevelInfo) {
+		var room [maxFields]slog.Attr
+		t.log.LogAttrs(context.Background(), slog.LevelInfo, "connection", t.o.line(room[:0], ses, unsafe)...)
+	}
+}
+
+// Unsafe counts the request of a session as one that carried an address where a name was
+// possible. The caller judges that, once, before the session ends; its line will say so.
+func (t *Telemetry) Unsafe(ses *proxy.Session) {
+	t.metrics.unsafe.WithLabelValues(dialect(ses.Request)).Inc()
+	t.mu.Lock()
+	t.unsafe[ses.ID] = struct{}{} // until Closed: there are no more than open connections
+	t.mu.Unlock()
+}
+
+func (t *Telemetry) wasUnsafe(ses *proxy.Session) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, was := t.unsafe[ses.ID]
+	delete(t.unsafe, ses.ID)
+	return was
+}
+
+// Login is what became of a login.
+type Login string
+
+// What may become of a login.
+const (
+	LoginAccepted Login = "accepted"
+	LoginWrong    Login = "wrong"
+	LoginHeldOff  Login = "held_off" // not looked at: too many wrong ones before
+	LoginBusy     Login = "busy"     // not looked at: too many at once
+)
+
+// Login counts a login.
+func (t *Telemetry) Login(l Login) { t.metrics.logins.WithLabelValues(string(l)).Inc() }
+
+// Decision logs at debug level how the way out of a session was found, a line a step,
+// under the connection's id. Trail is called only if that is logged; what it says of
+// clients and targets it must take from the Redactor.
+func (t *Telemetry) Decision(ses *proxy.Session, trail func(Redactor) []string) {
+	ctx := context.Background()
+	if !t.log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	for i, step := range trail(t.o.Redactor) {
+		t.log.LogAttrs(ctx, slog.LevelDebug, "decision",
+			slog.Uint64("id", ses.ID), slog.Int("step", i+1), slog.String("text", clean(step, maxText)))
+	}
+}
+
+// Handler serves the metrics.
+func (t *Telemetry) Handler() http.Handler {
+	return promhttp.HandlerFor(t.metrics.registry, promhttp.HandlerOpts{
+		Registry:            t.metrics.registry,
+		MaxRequestsInFlight: maxScrapes,
+	})
+}
