@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"internal/rules":     {"socks"},
 	"internal/config":    {"socks", "internal/rules"}, // and go-toml
 	"internal/telemetry": {"socks", "proxy"},          // and client_golang
+	"internal/admin":     {},
 	"cmd/hosier":         {"*"},
 }
 
