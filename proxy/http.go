@@ -26,8 +26,8 @@ var (
 	ErrPage = errors.New("proxy: HTTP client got the page")
 	// ErrOptions is a client that asked with OPTIONS what there is, and no more.
 	ErrOptions = errors.New("proxy: HTTP client asked for options")
-	// ErrProbe is a web page that tried in somebody's browser whether this port is here.
-	// It got no answer.
+	// ErrProbe is a client that must not learn that this port is here, and got no answer: a
+	// web page that made somebody's browser ask, or one that came by a name of its own.
 	ErrProbe = errors.New("proxy: web page probed the port")
 )
 
@@ -43,13 +43,13 @@ func (f *front) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, er
 		case told != nil && err != nil: // it was told its options, and that was all
 			return nil, nil, told
 		case err != nil || req.Method != http.MethodConnect && req.Method != http.MethodOptions:
-			return nil, nil, refuseHTTP(c, req, err)
+			return nil, nil, f.refuseHTTP(req, err)
 		case req.Method == http.MethodConnect:
 			if r, err = f.acceptConnect(req); r != nil {
 				early, _ = hr.Peek(hr.Buffered())
 			}
 			return r, early, err
-		case isProbe(req):
+		case !visitOf(req).mayKnow(c):
 			return nil, nil, ErrProbe
 		}
 		if told = ErrOptions; writeOptions(c) != nil || req.Close {
@@ -61,9 +61,9 @@ func (f *front) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, er
 // headError is a head that could not be had whole, or not be read.
 type headError struct {
 	cause error
-	line  bool // its first line is one of an HTTP request
-	first byte // of the head
-	code  int  // what HTTP says to it
+	line  bool   // its first line is one of an HTTP request
+	head  []byte // as far as it came; not empty
+	code  int    // what HTTP says to it
 }
 
 func (e *headError) Error() string { return "http: request head: " + e.cause.Error() }
@@ -88,13 +88,13 @@ func readHead(hr *bufio.Reader, c net.Conn, deadline time.Time) (*http.Request, 
 			if errors.Is(err, bufio.ErrBufferFull) {
 				code = http.StatusRequestHeaderFieldsTooLarge
 			}
-			return nil, &headError{err, isRequestLine(b), b[0], code}
+			return nil, &headError{err, isRequestLine(b), bytes.Clone(b), code}
 		}
 		if bytes.Contains(b, []byte("\n\r\n")) || bytes.Contains(b, []byte("\n\n")) {
-			line := isRequestLine(b)
+			head := bytes.Clone(b) // for when it is read, but means nothing
 			req, err := http.ReadRequest(hr)
 			if err != nil {
-				return nil, &headError{err, line, first[0], http.StatusBadRequest}
+				return nil, &headError{err, isRequestLine(head), head, http.StatusBadRequest}
 			}
 			return req, nil
 		}
@@ -109,34 +109,32 @@ func isRequestLine(b []byte) bool {
 	return whole && len(part) == 3 && bytes.HasPrefix(part[2], []byte("HTTP/"))
 }
 
-// isProbe reports whether a web page made a browser ask. A person's own visit has
-// Sec-Fetch-Site none; a browser that uses the port as its HTTP proxy asks for a whole URL.
-func isProbe(r *http.Request) bool {
-	site := r.Header.Get("Sec-Fetch-Site")
-	return !r.URL.IsAbs() && site != "" && site != "none" && site != "same-origin"
-}
-
 // refuseHTTP answers a client that cannot be served with the page, or a failed CONNECT
 // with its code. It is silent towards web pages that probe, and towards what begins like
 // HTTP but is not (an SSH banner).
-func refuseHTTP(c net.Conn, req *http.Request, err error) error {
-	head := (*headError)(nil)
+func (f *front) refuseHTTP(req *http.Request, err error) error {
+	c, head := f.conn, (*headError)(nil)
 	switch {
-	case req != nil && isProbe(req):
-		return ErrProbe
-	case req == nil && !errors.As(err, &head):
+	case req != nil:
+		if !visitOf(req).mayKnow(c) {
+			return ErrProbe
+		}
+	case !errors.As(err, &head):
 		return err
-	case req == nil && head.first == 'C':
+	case head.head[0] == 'C':
 		if !head.line {
 			return fmt.Errorf("%w: %w", socks.ErrNotSOCKS, err)
 		}
 		writeHTTPError(c, head.code, "")
 		return err
-	case req == nil && !head.line && !strings.ContainsRune("GHP", rune(head.first)):
+	case !head.line && !strings.ContainsRune("GHP", rune(head.head[0])):
 		return fmt.Errorf("%w: %w", socks.ErrNotSOCKS, err)
+	case !visitOfHead(head).mayKnow(c):
+		return ErrProbe
 	}
+	page := f.appendPage(nil, req)
 	c.SetWriteDeadline(time.Now().Add(replyTimeout))
-	if _, werr := c.Write(appendPage(nil, req, c.LocalAddr())); werr != nil {
+	if _, werr := c.Write(page); werr != nil {
 		return werr
 	}
 	return ErrPage

@@ -47,7 +47,7 @@ func TestPage(t *testing.T) {
 		"line feeds alone":  {"GET / HTTP/1.0\n\n", "text/plain", "SOCKS"},
 		"no end":            {"GET / HTTP/1.1\r\nHost: " + canary, "text/plain", "SOCKS"},
 		"not even a line":   {"G" + canary, "text/plain", "SOCKS"},
-		"too long":          {"GET /" + strings.Repeat(canary, 2000) + " HTTP/1.1\r\n\r\n", "text/plain", "SOCKS"},
+		"too long":          {"GET http://a.test/" + strings.Repeat(canary, 2000) + " HTTP/1.1\r\n\r\n", "text/plain", "SOCKS"},
 		"PRI":               {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "text/plain", "SOCKS"},
 	} {
 		t.Run(name, func(t *testing.T) {

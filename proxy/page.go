@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -9,6 +10,7 @@ import (
 	"html/template"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	texttemplate "text/template"
 )
@@ -34,36 +36,90 @@ type pageData struct {
 	CSS      template.CSS
 }
 
-// appendPage appends the answer to a client that speaks plain HTTP to the port: a page
-// for browsers, text for the rest. The request is nil if its head could not be read.
-func appendPage(b []byte, req *http.Request, local net.Addr) []byte {
+// appendPage appends the answer to a client that speaks plain HTTP to the port. The
+// request is nil if its head could not be read.
+func (f *front) appendPage(b []byte, req *http.Request) []byte {
+	local := f.conn.LocalAddr()
+	a := answerHTTP{header: http.Header{
+		"Server":                       {"hosier"},
+		"Cache-Control":                {"no-store"},
+		"Content-Security-Policy":      {"default-src 'none'"},
+		"Cross-Origin-Resource-Policy": {"same-origin"},
+		"Referrer-Policy":              {"no-referrer"},
+		"X-Content-Type-Options":       {"nosniff"},
+		"X-Frame-Options":              {"DENY"},
+	}}
+	if req == nil || f.Page == nil {
+		writePage(&a, req, local)
+	} else {
+		req = req.WithContext(context.WithValue(req.Context(), http.LocalAddrContextKey, local))
+		req.Body, req.RemoteAddr = http.NoBody, f.ses.Client.String()
+		f.Page.ServeHTTP(&a, req)
+	}
+	return a.append(b, req != nil && req.Method == http.MethodHead)
+}
+
+// writePage writes a page for browsers, and text for the rest.
+func writePage(w http.ResponseWriter, req *http.Request, local net.Addr) {
 	data := pageData{CSS: template.CSS(pageCSS)}
 	if tcp, ok := local.(*net.TCPAddr); ok {
 		data.Addr = tcp.String()
 		data.Host, data.Port, _ = net.SplitHostPort(data.Addr)
 	}
-	var body bytes.Buffer
-	kind, policy := "text/plain", "default-src 'none'"
+	w.Header().Set("Allow", "CONNECT, OPTIONS")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if req != nil {
 		data.Absolute = req.URL.IsAbs()
 	}
-	if req != nil && strings.Contains(req.Header.Get("Accept"), "text/html") {
-		kind = "text/html"
-		sum := sha256.Sum256([]byte(pageCSS))
-		policy += "; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-		policy += "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-		must(htmlPage.Execute(&body, data))
-	} else {
-		must(textPage.Execute(&body, data))
+	if req == nil || !strings.Contains(req.Header.Get("Accept"), "text/html") {
+		w.WriteHeader(http.StatusNotImplemented)
+		must(textPage.Execute(w, data))
+		return
 	}
-	b = fmt.Appendf(b, "HTTP/1.1 501 This is a SOCKS proxy\r\nServer: hosier\r\nAllow: CONNECT, OPTIONS\r\n"+
-		"Content-Type: %s; charset=utf-8\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"+
-		"Content-Security-Policy: %s\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nConnection: close\r\n\r\n",
-		kind, body.Len(), policy)
-	if req != nil && req.Method == http.MethodHead {
-		return b
+	sum := sha256.Sum256([]byte(pageCSS))
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'sha256-"+
+		base64.StdEncoding.EncodeToString(sum[:])+"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	w.WriteHeader(http.StatusNotImplemented)
+	must(htmlPage.Execute(w, data))
+}
+
+// answerHTTP is a response that is kept until it is whole.
+type answerHTTP struct {
+	header http.Header
+	code   int
+	body   bytes.Buffer
+}
+
+func (a *answerHTTP) Header() http.Header { return a.header }
+
+func (a *answerHTTP) WriteHeader(code int) {
+	if a.code == 0 {
+		a.code = code
 	}
-	return append(b, body.Bytes()...)
+}
+
+func (a *answerHTTP) Write(b []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(b)
+}
+
+// append appends the response, without its body if that is only asked about.
+func (a *answerHTTP) append(b []byte, headOnly bool) []byte {
+	a.WriteHeader(http.StatusOK)
+	reason := http.StatusText(a.code)
+	if a.code == http.StatusNotImplemented {
+		reason = "This is a SOCKS proxy"
+	}
+	a.header.Set("Content-Length", strconv.Itoa(a.body.Len()))
+	a.header.Set("Connection", "close")
+	w := bytes.NewBuffer(fmt.Appendf(b, "HTTP/1.1 %03d %s\r\n", a.code, reason))
+	a.header.Write(w) // in which no line can end early
+	w.WriteString("\r\n")
+	if !headOnly {
+		a.body.WriteTo(w)
+	}
+	return w.Bytes()
 }
 
 // must is for templates that are part of the program, filled with its own data.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"time"
 
 	"hosier/socks"
@@ -37,6 +38,13 @@ type Policy struct {
 	// Rule of the session why. An error that wraps no [socks.Status] gives the client a
 	// general failure; socks.NotAllowed is the refusal by a rule.
 	Route func(context.Context, *Session) (Egress, error)
+
+	// Page answers HTTP clients that want no tunnel and may know that somebody is here. The
+	// request has no body, and its context an [http.LocalAddrContextKey]. The answer is sent
+	// whole, at its end, with a Content-Length and headers that keep web pages from reading
+	// it; the connection is closed after it. Nil has a page that tells how to set programs
+	// up, which those get in any case whose request cannot be read.
+	Page http.Handler
 
 	// ExtendedErrors lets SOCKS5 clients see Tor's codes F0 to F7. Without it they get
 	// the ordinary code nearest to it.
