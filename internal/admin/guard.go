@@ -73,8 +73,8 @@ func (s *Server) isOwn(r *http.Request) bool {
 	isExtra := func(name string) bool {
 		return strings.EqualFold(name, r.Host) || port == own && strings.EqualFold(name, host)
 	}
-	if r.Host == "" || slices.ContainsFunc(s.o.Hosts, isExtra) {
-		return r.Host != ""
+	if slices.ContainsFunc(s.o.Hosts, isExtra) {
+		return true
 	}
 	ip, err := netip.ParseAddr(host)
 	return port == own && (strings.EqualFold(host, "localhost") || err == nil && ip.Zone() == "" && ip.Unmap().IsLoopback())
