@@ -29,6 +29,9 @@ func isLookup(c socks.Command) bool { return c == socks.Resolve || c == socks.Re
 // nothing about the target whatever it wraps, and a failure of a DNS server nothing
 // about a connection.
 func statusOf(err error) socks.Status {
+	if err == nil {
+		return socks.Succeeded // before what follows is allocated
+	}
 	var (
 		proxy  *socks.ProxyError
 		status socks.Status
@@ -37,8 +40,6 @@ func statusOf(err error) socks.Status {
 		errno  syscall.Errno
 	)
 	switch {
-	case err == nil:
-		return socks.Succeeded
 	case errors.As(err, &proxy), errors.Is(err, ErrFull):
 		return socks.GeneralFailure
 	case errors.Is(err, ErrLimit):
