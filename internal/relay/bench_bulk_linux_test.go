@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-const (
-	bulkStreams = 4
-	bulkPart    = 512 << 20 // a stream
-)
+const bulkStreams = 4
+
+// bulkPart is what one stream moves.
+func bulkPart() int { return inShort(512, 16) << 20 }
 
 // bulkLoad sends much through forwarders, to or from a target that waits to be asked.
 type bulkLoad struct {
@@ -53,15 +53,15 @@ func (l *bulkLoad) run(f *forwarder) {
 		}()
 	}
 	for range bulkStreams {
-		if n := <-l.received; n != bulkPart {
-			l.b.Errorf("received %d bytes, want %d", n, bulkPart)
+		if n := <-l.received; n != bulkPart() {
+			l.b.Errorf("received %d bytes, want %d", n, bulkPart())
 		}
 	}
 }
 
 func produce(c net.Conn) {
 	piece := make([]byte, 256<<10)
-	for range bulkPart / len(piece) {
+	for range bulkPart() / len(piece) {
 		if _, err := c.Write(piece); err != nil {
 			return // the other side counts what it gets
 		}
@@ -89,7 +89,7 @@ func benchmarkBulk(b *testing.B, up bool) {
 	compareKinds(b, load.target, "cpu-s/GiB", func(f *forwarder) float64 {
 		before := f.used("now").CPU
 		load.run(f)
-		return (f.used("now").CPU - before).Seconds() * (1 << 30) / (bulkStreams * bulkPart)
+		return (f.used("now").CPU - before).Seconds() * (1 << 30) / float64(bulkStreams*bulkPart())
 	})
 }
 
@@ -99,7 +99,7 @@ func BenchmarkDownloadTime(b *testing.B) {
 	compareKinds(b, load.target, "s/GiB", func(f *forwarder) float64 {
 		begun := time.Now()
 		load.run(f)
-		return time.Since(begun).Seconds() * (1 << 30) / (bulkStreams * bulkPart)
+		return time.Since(begun).Seconds() * (1 << 30) / float64(bulkStreams*bulkPart())
 	})
 }
 
@@ -107,7 +107,7 @@ func BenchmarkDownloadTime(b *testing.B) {
 // of an ordinary user when there are many idle relays: the kernel bounds what pipes
 // such a user may have.
 func BenchmarkDownloadAmongIdle(b *testing.B) {
-	const idle, turns = 2500, 5
+	idle, turns := inShort(2500, 100), inShort(5, 1)
 	load := newBulkLoad(b, false)
 	rate := func(f *forwarder) float64 {
 		begun := time.Now()

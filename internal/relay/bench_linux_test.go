@@ -22,7 +22,16 @@ func benchKinds() []string {
 	return []string{"loops"}
 }
 
-const benchTurns = 7
+// With -short a benchmark only shows that it runs: make benchmarks takes minutes.
+func inShort(full, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return full
+}
+
+// benchSpan is how long one turn exchanges messages.
+func benchSpan() time.Duration { return time.Duration(inShort(500, 20)) * time.Millisecond }
 
 // compareKinds runs measure in turns on the yardstick and on each kind. It reports the
 // yardstick's median, and for each kind the median ratio and the second lowest and
@@ -30,6 +39,7 @@ const benchTurns = 7
 func compareKinds(b *testing.B, target, unit string, measure func(*forwarder) float64) {
 	b.Helper()
 	yard := startForwarder(b, "iocopy", target)
+	turns := inShort(7, 3)
 	kinds := benchKinds()
 	var others []*forwarder
 	for _, kind := range kinds {
@@ -37,9 +47,9 @@ func compareKinds(b *testing.B, target, unit string, measure func(*forwarder) fl
 	}
 	measure(yard) // warm up
 	for b.Loop() {
-		base := make([]float64, 0, benchTurns)
+		base := make([]float64, 0, turns)
 		ratios := make([][]float64, len(others))
-		for range benchTurns {
+		for range turns {
 			y := measure(yard)
 			base = append(base, y)
 			for i, f := range others {
@@ -47,12 +57,12 @@ func compareKinds(b *testing.B, target, unit string, measure func(*forwarder) fl
 			}
 		}
 		slices.Sort(base)
-		b.ReportMetric(base[benchTurns/2], unit+"-iocopy")
+		b.ReportMetric(base[turns/2], unit+"-iocopy")
 		for i, kind := range kinds {
 			slices.Sort(ratios[i])
-			b.ReportMetric(ratios[i][benchTurns/2], kind+"-ratio")
+			b.ReportMetric(ratios[i][turns/2], kind+"-ratio")
 			b.ReportMetric(ratios[i][1], kind+"-low")
-			b.ReportMetric(ratios[i][benchTurns-2], kind+"-high")
+			b.ReportMetric(ratios[i][turns-2], kind+"-high")
 		}
 	}
 	b.ReportMetric(0, "ns/op") // would be the time of the whole comparison
@@ -67,7 +77,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 		message := make([]byte, 64)
 		trips := 0
 		before := f.used("now").CPU
-		for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); trips++ {
+		for end := time.Now().Add(benchSpan()); time.Now().Before(end); trips++ {
 			exchange(b, c, message)
 		}
 		return float64(f.used("now").CPU-before) / 1e3 / float64(trips)
@@ -82,7 +92,7 @@ func BenchmarkRoundTripAdded(b *testing.B) {
 		defer c.Close()
 		message := make([]byte, 64)
 		var took []time.Duration
-		for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); {
+		for end := time.Now().Add(benchSpan()); time.Now().Before(end); {
 			begun := time.Now()
 			exchange(b, c, message)
 			took = append(took, time.Since(begun))
@@ -109,7 +119,7 @@ func BenchmarkMessages(b *testing.B) {
 				c := dialTCP(b, f.address)
 				defer c.Close()
 				message := make([]byte, 64)
-				for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); trips[i]++ {
+				for end := time.Now().Add(benchSpan()); time.Now().Before(end); trips[i]++ {
 					exchange(b, c, message)
 				}
 			})
@@ -127,7 +137,7 @@ func BenchmarkMessages(b *testing.B) {
 func BenchmarkSparse(b *testing.B) {
 	target := serveTCP(b, echo)
 	compareKinds(b, target, "us", func(f *forwarder) float64 {
-		const trips = 20
+		trips := inShort(20, 2)
 		c := dialTCP(b, f.address)
 		defer c.Close()
 		message := make([]byte, 64)
@@ -136,13 +146,13 @@ func BenchmarkSparse(b *testing.B) {
 			time.Sleep(25 * time.Millisecond)
 			exchange(b, c, message)
 		}
-		return float64(f.used("now").CPU-before) / 1e3 / trips
+		return float64(f.used("now").CPU-before) / 1e3 / float64(trips)
 	})
 }
 
 // BenchmarkIdle measures what an idle relay that has moved some bytes holds.
 func BenchmarkIdle(b *testing.B) {
-	const relays = 2000
+	relays := inShort(2000, 100)
 	for b.Loop() {
 		for _, kind := range append([]string{"iocopy"}, benchKinds()...) {
 			target := serveTCP(b, echo)
@@ -156,8 +166,8 @@ func BenchmarkIdle(b *testing.B) {
 				exchange(b, open[i], message)
 			}
 			after := f.used("settled")
-			b.ReportMetric(float64(after.RSS-before.RSS)/relays, "B/relay-"+kind)
-			b.ReportMetric(float64(after.Files-before.Files)/relays, "files/relay-"+kind)
+			b.ReportMetric(float64(after.RSS-before.RSS)/float64(relays), "B/relay-"+kind)
+			b.ReportMetric(float64(after.Files-before.Files)/float64(relays), "files/relay-"+kind)
 			for _, c := range open {
 				c.Close()
 			}
@@ -170,7 +180,7 @@ func BenchmarkIdle(b *testing.B) {
 func BenchmarkShort(b *testing.B) {
 	target := serveTCP(b, echo)
 	compareKinds(b, target, "us", func(f *forwarder) float64 {
-		const workers, each = 16, 100
+		workers, each := 16, inShort(100, 5)
 		before := f.used("now").CPU
 		var wg sync.WaitGroup
 		for range workers {
@@ -184,7 +194,7 @@ func BenchmarkShort(b *testing.B) {
 			})
 		}
 		wg.Wait()
-		return float64(f.used("now").CPU-before) / 1e3 / (workers * each)
+		return float64(f.used("now").CPU-before) / 1e3 / float64(workers*each)
 	})
 }
 

@@ -139,7 +139,7 @@ func (t *task) handOver(w *wire) {
 		w.fds[d] = s.fd
 		w.ways[d].armed = s.watched
 		if s.fd < 0 {
-			w.stop(&failure{what: "start", cause: net.ErrClosed})
+			w.stop(ErrClosed) // from outside: nobody else can have
 		}
 		s.fd = -1
 		t.socks[d] = nil

@@ -148,8 +148,11 @@ func (s suite) play(j *joined, d direction, me side, out stream, incoming int) (
 // schedules plays random sides.
 func (s suite) schedules(t *testing.T) {
 	e := s.start(t)
-	bytes := newStream(7)
-	for range 150 {
+	bytes, n := newStream(7), 150
+	if testing.Short() {
+		n = 40
+	}
+	for range n {
 		client, rest := parseSide(bytes.take(64))
 		server, _ := parseSide(rest)
 		s.runSchedule(t, e, client, server)
