@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"internal/tornet":    {},
 	"internal/users":     {},
 	"internal/limits":    {},
+	"internal/leaks":     {"socks"},
 	"egress":             {"socks"},
 	"egress/tor":         {"socks", "egress"},
 	"probe":              {"socks"},
@@ -32,6 +33,7 @@ var mayImport = map[string][]string{
 	"internal/load":      {"socks"}, // not relay: the yardstick must not be made of what is measured
 	"internal/listen":    {"proxy"}, // and go-proxyproto
 	"internal/rules":     {"socks"},
+	"internal/page":      {"socks"},
 	"internal/config":    {"socks", "internal/rules"}, // and go-toml
 	"internal/telemetry": {"socks", "proxy"},          // and client_golang
 	"internal/admin":     {},
@@ -40,7 +42,7 @@ var mayImport = map[string][]string{
 
 // stdOnly are the rooms of the library: nothing but the standard library and
 // golang.org/x comes in with them.
-var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/rules", "internal/users", "internal/limits"}
+var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/rules", "internal/users", "internal/limits", "internal/leaks"}
 
 // pure are the files of the codec. They must run without a world.
 var pure = map[string][]string{

@@ -1,0 +1,309 @@
+// Package leaks watches for clients that ask for an address where they could have asked
+// for a name: whoever looked that name up told a DNS server where the client is going.
+// Tor calls it unsafe SOCKS.
+//
+// A [Watch] judges each request, names the program that sent it where it runs on this host,
+// and says which setting mends it. It keeps counts, and no targets.
+package leaks
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"hosier/socks"
+)
+
+// ErrUnsafe refuses a request with an address where a name was possible.
+var ErrUnsafe = errors.New("leaks: the client sent an address where it could have sent a name: it may have looked one up outside the proxy")
+
+// Mode is what becomes of unsafe requests.
+type Mode int
+
+// The modes.
+const (
+	Warn   Mode = iota // told, once in a while, with the mend
+	Allow              // counted
+	Refuse             // told as by Warn, and refused
+)
+
+const (
+	maxEntries   = 1024
+	forgetEntry  = 24 * time.Hour
+	tellAgain    = time.Hour // of one entry
+	lookFor      = 100 * time.Millisecond
+	looksASecond = 50 // for the programs of requests, as long as they are found where one was found lately
+	looksAtOnce  = 50
+)
+
+// Watch judges requests. It must come from [New]; its methods may be called by many
+// goroutines at once.
+type Watch struct {
+	log    *slog.Logger
+	client func(netip.AddrPort) string
+
+	answers answers
+	told    *rate.Limiter // all lines
+	accused *rate.Limiter // looks for programs to accuse
+	cleared *rate.Limiter // and to clear; of its own, or a busy browser would shield others
+	turn    chan struct{} // holds a token while somebody looks
+	finder  finder        // of the one whose turn it is
+
+	open    atomic.Int64 // entries of programs that are not cleared
+	counted [4]atomic.Uint64
+
+	mu      sync.Mutex
+	entries map[culprit]*list.Element
+	order   list.List // of *record, the one that was unsafe last at the back
+}
+
+// culprit is who sends addresses: a program of this host, or another host.
+type culprit struct {
+	client  netip.Addr // zero: this host
+	program string     // "" if it is not known
+	uid     int
+}
+
+type record struct {
+	culprit
+	Entry
+	cleared bool
+	told    time.Time
+}
+
+// New returns a Watch that warns to log. The client function says how a client is written
+// there; nil leaves clients out.
+func New(log *slog.Logger, client func(netip.AddrPort) string) *Watch {
+	return &Watch{
+		log: log, client: client,
+		told:    rate.NewLimiter(rate.Every(5*time.Second), 10),
+		accused: rate.NewLimiter(looksASecond, looksAtOnce),
+		cleared: rate.NewLimiter(looksASecond, looksAtOnce),
+		turn:    make(chan struct{}, 1),
+		entries: map[culprit]*list.Element{},
+	}
+}
+
+// Verdict is what [Watch.Judge] says of a request.
+type Verdict struct {
+	// Unsafe says that the request has an address that the client may have looked up.
+	Unsafe bool
+	// Look says that [Watch.Look] is to be called.
+	Look bool
+}
+
+// Judge is asked once for each request. It does not wait. The error, in mode Refuse, wraps
+// [ErrUnsafe] and socks.NotAllowed.
+//
+// Only CONNECT with an address in the form of one can be unsafe. It is not if the same
+// client was told the address by [Watch.Answered] a while ago, as programs under torsocks
+// do; nor if the address is one of a private network or of this host, which is typed, or
+// means the same wherever it is looked up, more often than it gives something away: those
+// are counted apart, and refused by no mode.
+func (w *Watch) Judge(m Mode, r *socks.Request) (Verdict, error) {
+	client := clientKey(r.Client.Addr())
+	switch {
+	case r.Command != socks.Connect:
+		return Verdict{}, nil
+	case !r.Literal:
+		return w.good(m, r), nil
+	case isPrivate(r.Addr.IP):
+		w.counted[private].Add(1)
+		return Verdict{}, nil
+	case w.answers.has(client, r.Addr.IP.Unmap(), time.Now()):
+		w.counted[answered].Add(1)
+		return w.good(m, r), nil
+	}
+	w.counted[unsafe].Add(1)
+	v := Verdict{Unsafe: true}
+	if m == Allow {
+		return v, nil
+	}
+	if v.Look = isLocal(r) && w.accused.Allow(); !isLocal(r) {
+		w.accuse(culprit{client, "", -1}, program{}, r)
+	}
+	if m == Refuse {
+		w.counted[refused].Add(1)
+		return v, fmt.Errorf("%w: %w", ErrUnsafe, socks.NotAllowed)
+	}
+	return v, nil
+}
+
+// good is a request as it should be: the program that sent it may be mended.
+func (w *Watch) good(m Mode, r *socks.Request) Verdict {
+	return Verdict{Look: m != Allow && w.open.Load() > 0 && isLocal(r) && w.cleared.Allow()}
+}
+
+// Look finds the program of this host that sent the request, and accuses it or takes the
+// accusation back. It must be called before the client has its reply, since a program may
+// end when it has that. It takes a millisecond or so, and never much more than 100; pid is
+// the program, if the caller knows it from a Unix socket, or else 0.
+func (w *Watch) Look(ctx context.Context, v Verdict, r *socks.Request, pid int) {
+	p := w.find(ctx, r, pid)
+	who := culprit{netip.Addr{}, p.name, p.uid}
+	if v.Unsafe {
+		w.accuse(who, p, r)
+	} else if p.name != "" {
+		w.clear(who)
+	}
+}
+
+// find returns a program without a name if it cannot be found in time.
+func (w *Watch) find(ctx context.Context, r *socks.Request, pid int) program {
+	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	select {
+	case w.turn <- struct{}{}:
+	case <-ctx.Done():
+		return program{uid: -1}
+	}
+	defer func() { <-w.turn }()
+	if pid > 0 {
+		return describe(pid)
+	}
+	return w.finder.find(ctx, r.Client, proxyEnd(r))
+}
+
+func (w *Watch) accuse(who culprit, p program, r *socks.Request) {
+	now := time.Now()
+	w.mu.Lock()
+	e := w.enter(who, now)
+	if e.cleared || e.Unsafe == 0 {
+		e.cleared, e.First, e.Unsafe = false, now, 0
+		w.count(e, 1)
+	}
+	e.Unsafe++
+	e.Last, e.PID = now, p.pid
+	tell := now.Sub(e.told) >= tellAgain && w.told.Allow()
+	if tell {
+		e.told = now
+	}
+	entry := e.Entry
+	w.mu.Unlock()
+	if tell {
+		w.tell(entry, r)
+	}
+}
+
+func (w *Watch) tell(e Entry, r *socks.Request) {
+	attrs := []slog.Attr{slog.Uint64("requests", e.Unsafe), slog.String("mend", e.Mend)}
+	switch {
+	case e.Program != "":
+		attrs = append(attrs, slog.String("program", e.Program), slog.Int("pid", e.PID))
+	case !e.Client.IsValid():
+		attrs = append(attrs, slog.String("program", "one of this host"))
+	case w.client != nil:
+		attrs = append(attrs, slog.String("client", w.client(r.Client)))
+	}
+	w.log.LogAttrs(context.Background(), slog.LevelWarn, "a client sends addresses in place of names, and may look them up outside the proxy", attrs...)
+}
+
+// enter returns the record of who, a new one if need be. w.mu is held.
+func (w *Watch) enter(who culprit, now time.Time) *record {
+	w.forget(now)
+	if at := w.entries[who]; at != nil {
+		w.order.MoveToBack(at)
+		return at.Value.(*record)
+	}
+	for len(w.entries) >= maxEntries {
+		w.drop(w.order.Front())
+	}
+	e := &record{culprit: who, Entry: Entry{Client: who.client, Program: who.program, UID: who.uid, Mend: mend(who.program)}}
+	w.entries[who] = w.order.PushBack(e)
+	return e
+}
+
+func (w *Watch) forget(now time.Time) {
+	for at := w.order.Front(); at != nil && now.Sub(at.Value.(*record).Last) >= forgetEntry; at = w.order.Front() {
+		w.drop(at)
+	}
+}
+
+func (w *Watch) drop(at *list.Element) {
+	e := w.order.Remove(at).(*record)
+	delete(w.entries, e.culprit)
+	if !e.cleared {
+		w.count(e, -1)
+	}
+}
+
+// count keeps w.open.
+func (w *Watch) count(e *record, by int64) {
+	if e.program != "" {
+		w.open.Add(by)
+	}
+}
+
+// clear keeps the record, so that a program that does both is not told each time.
+func (w *Watch) clear(who culprit) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if at := w.entries[who]; at != nil && !at.Value.(*record).cleared {
+		e := at.Value.(*record)
+		e.cleared = true
+		w.count(e, -1)
+	}
+}
+
+// Answered is told what this server has answered to a client's RESOLVE.
+func (w *Watch) Answered(client netip.Addr, ip netip.Addr) {
+	w.answers.add(clientKey(client), ip.Unmap(), time.Now())
+}
+
+// Entry is a program or a client that sends addresses.
+type Entry struct {
+	Client      netip.Addr // of IPv6 the network of 64 bits; zero for this host
+	Program     string     // its name; "" if not known, which is so for other hosts
+	PID         int        // that it had last; 0 if not known
+	UID         int        // of whom it runs as; -1 if not known
+	Unsafe      uint64     // requests
+	First, Last time.Time
+	Mend        string // which setting to change, for people
+}
+
+// Report returns who sent addresses in the last day and was not seen to do better since,
+// the latest first. A program does better when it sends a name. Of another host, or where
+// the program is not known, nobody can tell.
+func (w *Watch) Report() []Entry {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.forget(time.Now())
+	var all []Entry
+	for at := w.order.Back(); at != nil; at = at.Prev() {
+		if e := at.Value.(*record); !e.cleared {
+			all = append(all, e.Entry)
+		}
+	}
+	return all
+}
+
+// Counts says how many requests had an address where a name was possible.
+type Counts struct {
+	Unsafe   uint64 // accused, if the mode was not Allow
+	Refused  uint64 // of these
+	Private  uint64 // not accused: addresses of private networks
+	Answered uint64 // not accused: addresses that this server had told the client
+}
+
+const (
+	unsafe = iota
+	refused
+	private
+	answered
+)
+
+// Counts returns what was counted so far.
+func (w *Watch) Counts() Counts {
+	return Counts{
+		Unsafe: w.counted[unsafe].Load(), Refused: w.counted[refused].Load(),
+		Private: w.counted[private].Load(), Answered: w.counted[answered].Load(),
+	}
+}
