@@ -17,24 +17,30 @@ import (
 	"hosier/internal/config"
 	"hosier/internal/limits"
 	"hosier/internal/listen"
+	"hosier/internal/telemetry"
 	"hosier/internal/users"
 	"hosier/proxy"
 )
 
-var errNoPassword = errors.New("client gave no password, and this listener is for users; SOCKS4 cannot carry one")
+// Why a client was turned away before the rules.
+var (
+	errNoPassword = errors.New("client gave no password, and this listener is for users; SOCKS4 cannot carry one")
+	errNotClient  = errors.New("client is in no allow-client")
+)
 
 // daemon is the running hosier: one server, the listeners, and the generation of the
 // configuration that new connections get.
 type daemon struct {
-	source  source
-	stderr  io.Writer
-	log     *slog.Logger
-	level   slog.LevelVar
-	show    func(tor.Status) // how tors bootstrap
-	server  *proxy.Server
-	current atomic.Pointer[generation]
-	failed  chan error // a listener ended by itself
-	limits  limits.Limiter
+	source    source
+	stderr    io.Writer
+	log       *slog.Logger
+	level     slog.LevelVar
+	show      func(tor.Status) // how tors bootstrap
+	server    *proxy.Server
+	current   atomic.Pointer[generation]
+	failed    chan error // a listener ended by itself
+	limits    limits.Limiter
+	telemetry *telemetry.Telemetry
 
 	mu        sync.Mutex // of start and reload
 	users     map[string]*users.Verifier
@@ -62,6 +68,7 @@ func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
 	}
 	d.log = slog.New(handler)
 	d.show = show(d.log)
+	d.telemetry = d.newTelemetry(c.Log)
 	d.server = &proxy.Server{
 		Prompt:    true, // rules and limits are in memory
 		PolicyFor: func(ses *proxy.Session) *proxy.Policy { return d.current.Load().policyAt(ses.Listener) },
@@ -148,6 +155,7 @@ func closeAll(all []*opened) {
 // put makes g the generation of new connections, and serves the listeners that are new.
 func (d *daemon) put(ctx context.Context, g *generation, opening []*opened) {
 	d.setLevel(g.config.Log)
+	d.telemetry.Tell(redactor(g.config.Log), g.config.Log.Connections)
 	for _, x := range g.exits {
 		if !d.current.Load().has(x) {
 			x.start(ctx, d.show)
@@ -276,28 +284,6 @@ func overLimit(err error) error {
 		return fmt.Errorf("%w: %w", proxy.ErrFull, err)
 	}
 	return fmt.Errorf("%w: %w", proxy.ErrLimit, err)
-}
-
-// closed is told each connection at its end.
-func (d *daemon) closed(ses *proxy.Session) {
-	if w, ok := ses.Egress.(*way); ok {
-		for _, x := range w.exits {
-			x.leave()
-		}
-	}
-	d.limits.End(ses.ID)
-	if c := d.current.Load().config.Log; c.Connections {
-		logSession(d.log, ses)
-	}
-}
-
-// logDecision writes how a request came to its way out, if anybody wants to know.
-func (d *daemon) logDecision(ctx context.Context, g *generation, l *config.Listener, ses *proxy.Session) {
-	if !d.log.Enabled(ctx, slog.LevelDebug) {
-		return
-	}
-	_, trail := g.config.Rules.Explain(l.Name, ses.Request)
-	d.log.DebugContext(ctx, "decision", "id", ses.ID, "listener", l.Name, "trail", trail)
 }
 
 // reload reads the configuration anew. A bad one changes nothing.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hosier/egress/tor"
@@ -33,6 +34,8 @@ type exit struct {
 	key  string        // what it was made of
 	dir  string        // of the daemons that it runs; "" if none
 	over chan struct{} // closed once it has ended
+
+	broken atomic.Bool // the last that was asked of it failed by its own fault
 
 	mu      sync.Mutex
 	open    int // connections that use it
@@ -121,7 +124,10 @@ func (x *exit) endIfUnused() {
 }
 
 // ready reports whether it can serve, as far as is known.
-func (x *exit) ready() bool { return x.pool == nil || x.pool.Ready() }
+func (x *exit) ready() bool { return x.hasTor() && !x.broken.Load() }
+
+// hasTor reports whether a tor is ready, where it needs one.
+func (x *exit) hasTor() bool { return x.pool == nil || x.pool.Ready() }
 
 // spawnDir is where the daemons of a way out have their directories: the state directory,
 // or for one with a table of its own a directory in it.

@@ -198,7 +198,7 @@ func notServed(l *config.Listener, r *socks.Request) error {
 	case l.Users != "" && r.User == "":
 		return fmt.Errorf("the listener %s is for users; say --user NAME", l.Name)
 	case !admits(l, r):
-		return fmt.Errorf("client %v is in no allow-client: %w", r.Client.Addr(), socks.NotAllowed)
+		return fmt.Errorf("%w (%v)", errNotClient, r.Client.Addr())
 	case l.Users == "":
 		return nil
 	}

@@ -94,7 +94,7 @@ func (l *listenerWays) of(names []string) *way {
 	for _, name := range names {
 		x := l.generation.exits[name]
 		w.exits = append(w.exits, x)
-		list = append(list, egress.Way{Name: name, Egress: l.egress(x), Ready: x.ready})
+		list = append(list, egress.Way{Name: name, Egress: l.egress(x), Ready: x.hasTor})
 	}
 	w.Egress = list[0].Egress
 	if len(list) > 1 {
@@ -214,6 +214,7 @@ func (g *generation) policy(l *config.Listener) (*proxy.Policy, error) {
 			return nil, usageError{err}
 		}
 	}
+	g.addPage(l, p)
 	return p, nil
 }
 
@@ -245,14 +246,14 @@ func (g *generation) router(l *config.Listener) func(context.Context, *proxy.Ses
 		r := ses.Request
 		if !admits(l, r) {
 			ses.Rule = "allow-client"
-			return nil, fmt.Errorf("client %v is in no allow-client: %w", ses.Client.Addr(), socks.NotAllowed)
+			return nil, fmt.Errorf("%w: %w", errNotClient, socks.NotAllowed)
 		}
 		if err := overLimit(g.daemon.limits.Login(ses.ID, r.User)); err != nil {
 			return nil, err
 		}
 		decision := g.config.Rules.Decide(l.Name, r)
 		ses.Rule = decision.Where
-		g.daemon.logDecision(ctx, g, l, ses)
+		g.daemon.logDecision(g, l, ses)
 		if decision.Err != nil {
 			return nil, decision.Err
 		}
@@ -313,7 +314,9 @@ func (g *generation) verifier(file string) (func(*proxy.Session, socks.Auth) (st
 		case a.Method != socks.UserPass:
 			return "", errNoPassword
 		}
-		return a.User, v.Verify(context.Background(), ses.Client.Addr(), a.User, a.Password)
+		err := v.Verify(context.Background(), ses.Client.Addr(), a.User, a.Password)
+		g.daemon.login(err)
+		return a.User, err
 	}, nil
 }
 

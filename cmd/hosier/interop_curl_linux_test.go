@@ -27,13 +27,13 @@ func TestCurl(t *testing.T) {
 	}{
 		{"socks4", "--socks4 HOSIER", s.addr, "dialect=SOCKS4 command=CONNECT target=" + s.addr, nil},
 		{"socks4/own-lookup", "--socks4 HOSIER --resolve " + itself, s.host(), "dialect=SOCKS4 command=CONNECT target=" + s.addr, nil},
-		{"socks4a", "--socks4a HOSIER", s.host(), "dialect=SOCKS4 command=CONNECT target=" + s.host(), askedV4},
+		{"socks4a", "--socks4a HOSIER", s.host(), "dialect=SOCKS4A command=CONNECT target=" + s.host(), askedV4},
 		{"socks5", "--socks5 HOSIER", s.addr, "dialect=SOCKS5 command=CONNECT target=" + s.addr, nil},
 		{"socks5/own-lookup", "--socks5 HOSIER --resolve " + itself, s.host(), "dialect=SOCKS5 command=CONNECT target=" + s.addr, nil},
 		{"socks5-hostname", "--socks5-hostname HOSIER", s.host(), "dialect=SOCKS5 command=CONNECT target=" + s.host(), askedBoth},
 		{"socks5-hostname/address", "--socks5-hostname HOSIER", s.addr, "dialect=SOCKS5 command=CONNECT target=" + s.addr, nil},
 		{"socks5h/proxy-user", "-x socks5h://HOSIER --proxy-user me:hunter2", s.host(), "dialect=SOCKS5 command=CONNECT target=" + s.host(), askedBoth},
-		{"socks4a/user", "-x socks4a://me@HOSIER", s.host(), "dialect=SOCKS4 command=CONNECT target=" + s.host(), askedV4},
+		{"socks4a/user", "-x socks4a://me@HOSIER", s.host(), "dialect=SOCKS4A command=CONNECT target=" + s.host(), askedV4},
 		{"http-tunnel", "-x http://HOSIER --proxytunnel", s.host(), "dialect=HTTP command=CONNECT target=" + s.host(), askedBoth},
 		{"http-tunnel/proxy-user", "-x http://HOSIER --proxytunnel --proxy-user me:hunter2", s.host(), "dialect=HTTP command=CONNECT target=" + s.host(), askedBoth},
 	} {
@@ -43,7 +43,7 @@ func TestCurl(t *testing.T) {
 			args := strings.Fields(strings.ReplaceAll(tt.args, "HOSIER", h.addr()))
 			words := append(append(append(w.wrapper, curl, "-qsS"), args...), "http://"+tt.host+"/")
 			runProgram(t, "", words...).want(t, greeting(tt.host))
-			h.awaitLog(t, regexp.QuoteMeta(tt.log)+" status=succeeded")
+			h.awaitLog(t, regexp.QuoteMeta(tt.log)+` .*status="00 succeeded"`)
 			w.traffic(t).onlyTo(t, h.addr())
 			s.asked(t, tt.asked...)
 			if strings.Contains(h.log.String(), "hunter2") {
@@ -63,7 +63,7 @@ func TestCurlListeners(t *testing.T) {
 		w := newWatch(t)
 		words := append(w.wrapper, curl, "-qsS", "-x", "socks5h://localhost"+path, "http://"+s.host()+"/")
 		runProgram(t, "", words...).want(t, greeting(s.host()))
-		h.awaitLog(t, "target="+s.host()+" status=succeeded")
+		h.awaitLog(t, "target="+s.host()+` .*status="00 succeeded"`)
 		w.traffic(t).onlyTo(t, "unix:"+path)
 		s.asked(t, askedBoth...)
 	})

@@ -27,8 +27,8 @@ func TestNcat(t *testing.T) {
 		name, args, log string
 		asked           []string
 	}{
-		{"socks4", "--proxy-type socks4", "dialect=SOCKS4", askedV4},
-		{"socks4/user", "--proxy-type socks4 --proxy-auth me", "dialect=SOCKS4", askedV4},
+		{"socks4", "--proxy-type socks4", "dialect=SOCKS4A", askedV4},
+		{"socks4/user", "--proxy-type socks4 --proxy-auth me", "dialect=SOCKS4A", askedV4},
 		{"socks5", "--proxy-type socks5", "dialect=SOCKS5", askedBoth},
 		{"socks5/user", "--proxy-type socks5 --proxy-auth me:hunter2", "dialect=SOCKS5", askedBoth},
 		{"http", "--proxy-type http", "dialect=HTTP", askedBoth},
@@ -39,7 +39,7 @@ func TestNcat(t *testing.T) {
 			w := newWatch(t)
 			words := append(append(w.wrapper, ncat, "--proxy", h.addr(), "--proxy-dns", "remote"), strings.Fields(tt.args)...)
 			runProgram(t, "ping\n", append(words, webName, port)...).want(t, "ping\n")
-			h.awaitLog(t, tt.log+" command=CONNECT target="+webName+":"+port+" status=succeeded up=5 down=5$")
+			h.awaitLog(t, tt.log+" command=CONNECT target="+webName+":"+port+` .*status="00 succeeded" up=5 down=5 `)
 			w.traffic(t).onlyTo(t, h.addr())
 			s.asked(t, tt.asked...)
 		})
@@ -60,7 +60,7 @@ func TestProxychains(t *testing.T) {
 		kind, log string
 		asked     []string
 	}{
-		{"socks4", "dialect=SOCKS4", askedV4},
+		{"socks4", "dialect=SOCKS4A", askedV4},
 		{"socks5", "dialect=SOCKS5", askedBoth},
 		{"http", "dialect=HTTP", askedBoth},
 	} {
@@ -75,7 +75,7 @@ func TestProxychains(t *testing.T) {
 			w := newWatch(t)
 			words := append(w.wrapper, proxychains, "-q", "-f", config, curl, "-qsS", "http://"+s.host()+"/")
 			runProgram(t, "", words...).want(t, greeting(s.host()))
-			h.awaitLog(t, tt.log+" command=CONNECT target="+s.host()+" status=succeeded")
+			h.awaitLog(t, tt.log+" command=CONNECT target="+s.host()+` .*status="00 succeeded"`)
 			w.traffic(t).onlyTo(t, h.addr())
 			s.asked(t, tt.asked...)
 		})
@@ -94,7 +94,7 @@ func TestTorResolve(t *testing.T) {
 		name, args, want, log string
 		asked                 []string
 	}{
-		{"socks4a", "-4 " + webName + " " + h.addr(), "127.0.0.1\n", "dialect=SOCKS4 command=RESOLVE target=" + webName, askedV4},
+		{"socks4a", "-4 " + webName + " " + h.addr(), "127.0.0.1\n", "dialect=SOCKS4A command=RESOLVE target=" + webName, askedV4},
 		{"socks5", "-5 " + webName + " " + h.addr(), "127.0.0.1\n", "dialect=SOCKS5 command=RESOLVE target=" + webName, askedBoth},
 		{"port", "-5 -p " + port + " " + webName, "127.0.0.1\n", "dialect=SOCKS5 command=RESOLVE target=" + webName, askedBoth},
 		{"reverse", "-x 192.0.2.80 " + h.addr(), "ptr.hosier.test\n", "dialect=SOCKS5 command=RESOLVE_PTR target=192.0.2.80", []string{"PTR 80.2.0.192.in-addr.arpa"}},
@@ -105,7 +105,7 @@ func TestTorResolve(t *testing.T) {
 			w := newWatch(t)
 			words := append(append(w.wrapper, torResolve), strings.Fields(tt.args)...)
 			runProgram(t, "", words...).want(t, tt.want)
-			h.awaitLog(t, tt.log+" status=succeeded")
+			h.awaitLog(t, tt.log+` .*status="00 succeeded"`)
 			w.traffic(t).onlyTo(t, h.addr())
 			s.asked(t, tt.asked...)
 		})
@@ -181,6 +181,6 @@ func TestTorsocks(t *testing.T) {
 		h := start(t, "-v", "--via", "tor://"+address)
 		host, port, _ := net.SplitHostPort(h.addr())
 		runProgram(t, "", torsocks, "-a", host, "-P", port, curl, "-qsS", "http://"+nowhereName+"/").wantFailure(t, "resolve")
-		h.awaitLog(t, regexp.QuoteMeta("command=RESOLVE target="+nowhereName)+` status="host unreachable"`)
+		h.awaitLog(t, regexp.QuoteMeta("command=RESOLVE target="+nowhereName)+` .*status="04 host unreachable"`)
 	})
 }

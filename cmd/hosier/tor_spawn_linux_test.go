@@ -203,7 +203,7 @@ func TestTorGone(t *testing.T) {
 		t.Error("it went out another way")
 	}
 	h.awaitLog(t, `msg="tor is out" .*connection refused`)
-	h.awaitLog(t, `msg=connection .*status="general failure"`)
+	h.awaitLog(t, `msg=connection .*status="01 general failure"`)
 	if asked := n.Queries(); len(asked) != 0 {
 		t.Errorf("the DNS server was asked %v", asked)
 	}
