@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"sync"
@@ -15,6 +16,7 @@ import (
 
 	"hosier/egress/tor"
 	"hosier/internal/config"
+	"hosier/internal/leaks"
 	"hosier/internal/limits"
 	"hosier/internal/listen"
 	"hosier/internal/telemetry"
@@ -41,12 +43,14 @@ type daemon struct {
 	failed    chan error // a listener ended by itself
 	limits    limits.Limiter
 	telemetry *telemetry.Telemetry
+	leaks     *leaks.Watch
 
 	mu        sync.Mutex // of start and reload
 	users     map[string]*users.Verifier
 	listeners map[string]*opened // by address, as configured
 	exits     []*exit            // all that were started
 	control   io.Closer          // of hosier status and hosier reload
+	admin     io.Closer          // of --admin
 }
 
 // opened is a listener that is open.
@@ -69,6 +73,7 @@ func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
 	d.log = slog.New(handler)
 	d.show = show(d.log)
 	d.telemetry = d.newTelemetry(c.Log)
+	d.leaks = leaks.New(d.log, func(client netip.AddrPort) string { return d.telemetry.Redactor().Client(client) })
 	d.server = &proxy.Server{
 		Prompt:    true, // rules and limits are in memory
 		PolicyFor: func(ses *proxy.Session) *proxy.Policy { return d.current.Load().policyAt(ses.Listener) },
@@ -96,6 +101,9 @@ func (d *daemon) start(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	d.put(ctx, g, opening)
+	if err := d.serveAdmin(ctx, g); err != nil {
+		return err
+	}
 	return listen.Notify("READY=1")
 }
 
@@ -251,8 +259,10 @@ func (d *daemon) close() error {
 	for _, x := range d.exits {
 		x.stop()
 	}
-	if d.control != nil {
-		d.control.Close()
+	for _, c := range []io.Closer{d.control, d.admin} {
+		if c != nil {
+			c.Close()
+		}
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"hosier/egress"
 	"hosier/egress/tor"
 	"hosier/internal/config"
+	"hosier/internal/leaks"
 	"hosier/internal/limits"
 	"hosier/internal/listen"
 	"hosier/internal/rules"
@@ -65,6 +66,7 @@ type way struct {
 	proxy.Egress
 	name  string
 	exits []*exit
+	leaks *leaks.Watch // is told what clients learn; nil if it knows
 }
 
 // Plain is that of the way out, if it has one and there is no second to try.
@@ -73,6 +75,16 @@ func (w *way) Plain(r *socks.Request) (to netip.AddrPort, limit time.Duration, e
 		return out.Plain(r)
 	}
 	return to, 0, nil
+}
+
+// Resolve tells those who watch for leaks what the client has learnt here: it will not
+// have asked anybody else for that address.
+func (w *way) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error) {
+	ip, err := w.Egress.Resolve(ctx, r)
+	if err == nil && w.leaks != nil {
+		w.leaks.Answered(r.Client.Addr(), ip)
+	}
+	return ip, err
 }
 
 // Name is the list, for logs.
@@ -89,7 +101,7 @@ func (l *listenerWays) of(names []string) *way {
 	if w := l.all[key]; w != nil {
 		return w
 	}
-	w := &way{name: key}
+	w := &way{name: key, leaks: l.generation.daemon.leaks}
 	var list []egress.Way
 	for _, name := range names {
 		x := l.generation.exits[name]
@@ -257,11 +269,18 @@ func (g *generation) router(l *config.Listener) func(context.Context, *proxy.Ses
 		if decision.Err != nil {
 			return nil, decision.Err
 		}
-		w := ways.of(decision.Via)
+		verdict, refusal := g.daemon.judgeLeak(l, ses)
+		if refusal != nil && !verdict.Look {
+			return nil, refusal
+		}
+		w := ways.of(decision.Via).paced(&g.daemon.limits, r.User)
+		if verdict.Look {
+			w = &way{Egress: &lookingEgress{w.Egress, g.daemon.leaks, verdict, refusal}, name: w.name, exits: w.exits}
+		}
 		for _, x := range w.exits {
 			x.enter()
 		}
-		return w.paced(&g.daemon.limits, r.User), nil
+		return w, nil
 	}
 }
 
@@ -270,7 +289,7 @@ func (w *way) paced(l *limits.Limiter, user string) *way {
 	if user == "" {
 		return w
 	}
-	return &way{Egress: &pacedEgress{w.Egress, l, user}, name: w.name, exits: w.exits}
+	return &way{Egress: &pacedEgress{w.Egress, l, user}, name: w.name, exits: w.exits, leaks: w.leaks}
 }
 
 type pacedEgress struct {

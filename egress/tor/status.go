@@ -46,6 +46,17 @@ func (p *Pool) Status(ctx context.Context) []Status {
 	return list
 }
 
+// Known returns what is known already of all members, in their order, without a question
+// to anybody: their Streams are -1.
+func (p *Pool) Known() []Status {
+	p.init()
+	var list []Status
+	for _, m := range p.all {
+		list = append(list, p.status(m))
+	}
+	return list
+}
+
 // status is Status without a question to the control port.
 func (p *Pool) status(m *member) Status {
 	p.mu.Lock()

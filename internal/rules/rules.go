@@ -157,6 +157,9 @@ func (o *outcome) resolve(ways map[string]Kind) error {
 // Kind returns what the way out of that name is; 0 if there is none.
 func (s *Set) Kind(name string) Kind { return s.ways[name] }
 
+// Rules returns the rules in their order. They must not be changed.
+func (s *Set) Rules() []Rule { return s.index.rules }
+
 // Refusal is the error of a request that rules refuse. It names no client and no target.
 type Refusal struct{ Text string }
 

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -48,6 +49,7 @@ type Health struct {
 // Telemetry counts and logs. Its methods may be called by many goroutines at once.
 type Telemetry struct {
 	o       Options
+	telling atomic.Pointer[telling]
 	log     *slog.Logger
 	metrics *metrics
 
@@ -62,19 +64,29 @@ func New(o Options) *Telemetry {
 		t.log = slog.Default()
 	}
 	t.metrics = newMetrics(&t.o)
+	t.Tell(o.Redactor, o.Connections)
 	return t
 }
 
+// telling is what a reload may change.
+type telling struct {
+	Redactor
+	connections bool
+}
+
+// Tell puts another Redactor in force, and says whether to write a line a connection.
+func (t *Telemetry) Tell(r Redactor, connections bool) { t.telling.Store(&telling{r, connections}) }
+
 // Redactor returns what decides what may be told.
-func (t *Telemetry) Redactor() Redactor { return t.o.Redactor }
+func (t *Telemetry) Redactor() Redactor { return t.telling.Load().Redactor }
 
 // Closed takes a session at its end. It is a [proxy.Server.Closed].
 func (t *Telemetry) Closed(ses *proxy.Session) {
 	unsafe := t.wasUnsafe(ses)
 	t.metrics.count(ses)
-	if t.o.Connections && t.log.Enabled(context.Background(), slog.LevelInfo) {
+	if now := t.telling.Load(); now.connections && t.log.Enabled(context.Background(), slog.LevelInfo) {
 		var room [maxFields]slog.Attr
-		t.log.LogAttrs(context.Background(), slog.LevelInfo, "connection", t.o.line(room[:0], ses, unsafe)...)
+		t.log.LogAttrs(context.Background(), slog.LevelInfo, "connection", now.line(room[:0], ses, unsafe)...)
 	}
 }
 
@@ -117,7 +129,7 @@ func (t *Telemetry) Decision(ses *proxy.Session, trail func(Redactor) []string) 
 	if !t.log.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
-	for i, step := range trail(t.o.Redactor) {
+	for i, step := range trail(t.Redactor()) {
 		t.log.LogAttrs(ctx, slog.LevelDebug, "decision",
 			slog.Uint64("id", ses.ID), slog.Int("step", i+1), slog.String("text", clean(step, maxText)))
 	}

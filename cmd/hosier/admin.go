@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"hosier/internal/admin"
+	"hosier/internal/listen"
+)
+
+// serveAdmin serves metrics, health and what changes something at the address that the
+// configuration says, if it does.
+func (d *daemon) serveAdmin(ctx context.Context, g *generation) error {
+	address := g.config.Admin
+	if address == "" {
+		return nil
+	}
+	token, err := adminToken(g.config.StateDir)
+	if err != nil {
+		return err
+	}
+	l, err := listen.Open(ctx, address, 0)
+	if err != nil {
+		return fmt.Errorf("admin %s: %w", address, err)
+	}
+	srv := admin.New(admin.Options{
+		Token:   token,
+		Metrics: d.telemetry.Handler(),
+		Log:     d.log,
+		Ready:   d.ready,
+		// A way out that a reload starts must not end with the request for the reload.
+		Reload: func() error { return d.reload(context.WithoutCancel(ctx)) },
+	})
+	d.admin = srv
+	fmt.Fprintf(d.stderr, "admin on %s\n", adminURL(l.Addr()))
+	go func() {
+		if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			d.log.Error("the admin listener ended", "error", err)
+		}
+	}()
+	return nil
+}
+
+// adminToken is that of the state directory, or where there is none, of this run.
+func adminToken(asked string) (admin.Token, error) {
+	dir, err := stateDir(asked)
+	if err != nil {
+		if asked != "" {
+			return admin.Token{}, err
+		}
+		return admin.NewToken(), nil
+	}
+	return admin.LoadToken(dir)
+}
+
+func adminURL(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return "http://" + a.String()
+}

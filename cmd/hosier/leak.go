@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"net"
+
+	"hosier/internal/config"
+	"hosier/internal/leaks"
+	"hosier/proxy"
+	"hosier/socks"
+)
+
+// judgeLeak judges a request that may carry an address where a name was possible.
+func (d *daemon) judgeLeak(l *config.Listener, ses *proxy.Session) (leaks.Verdict, error) {
+	verdict, err := d.leaks.Judge(leakMode(l.Unsafe), ses.Request)
+	if verdict.Unsafe {
+		d.telemetry.Unsafe(ses)
+	}
+	return verdict, err
+}
+
+func leakMode(u config.Unsafe) leaks.Mode {
+	switch u {
+	case config.UnsafeAllow:
+		return leaks.Allow
+	case config.UnsafeRefuse:
+		return leaks.Refuse
+	}
+	return leaks.Warn
+}
+
+// lookingEgress looks for the program that asks before it is answered. That takes a
+// while, which policy must not.
+type lookingEgress struct {
+	proxy.Egress
+	leaks   *leaks.Watch
+	verdict leaks.Verdict
+	refusal error // of the request, if it is to be refused once the program is known
+}
+
+func (e *lookingEgress) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
+	e.leaks.Look(ctx, e.verdict, r, 0)
+	if e.refusal != nil {
+		return nil, socks.Addr{}, e.refusal
+	}
+	return e.Egress.Dial(ctx, r)
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"hosier/internal/config"
+	"hosier/internal/page"
+	"hosier/internal/rules"
+	"hosier/proxy"
+	"hosier/socks"
+)
+
+// addPage gives a listener's policy the page for lost HTTP clients, and the answer to
+// whether a client's settings work, which comes before every rule: that name leads
+// nowhere, whatever the rules say.
+func (g *generation) addPage(l *config.Listener, p *proxy.Policy) {
+	check := page.NewCheck()
+	p.Page = &page.Page{Listener: g.pageListener(l), Check: check}
+	route := p.Route
+	p.Route = func(ctx context.Context, ses *proxy.Session) (proxy.Egress, error) {
+		if !check.Answers(ses.Request) {
+			return route(ctx, ses)
+		}
+		ses.Rule = page.CheckName
+		if !admits(l, ses.Request) {
+			return nil, fmt.Errorf("client %v is in no allow-client: %w", ses.Client.Addr(), socks.NotAllowed)
+		}
+		return check, nil
+	}
+}
+
+// pageListener is what pages say about a listener.
+func (g *generation) pageListener(l *config.Listener) page.Listener {
+	has := func(word string) bool { return len(l.Dialects) == 0 || slices.Contains(l.Dialects, word) }
+	return page.Listener{
+		Dialects: page.Dialects{SOCKS4: has("socks4"), SOCKS5: has("socks5"), CONNECT: has("connect")},
+		Users:    l.Users != "",
+		TLS:      l.TLSCert != "",
+		Rules:    g.pageRules(l),
+	}
+}
+
+// pageRules are the rules as a browser can follow them. What leads to direct goes past the
+// proxy where that is the same: for programs of this host, with this host's DNS server.
+func (g *generation) pageRules(l *config.Listener) (all []page.Rule) {
+	local := isLoopback(l.Address) && g.config.DNS == ""
+	for _, r := range g.config.Rules.Rules() {
+		if len(r.Listeners) > 0 && !slices.Contains(r.Listeners, l.Name) ||
+			len(r.Commands) > 0 && !slices.Contains(r.Commands, socks.Connect) {
+			continue
+		}
+		isDirect := len(r.Via) > 0 && !slices.ContainsFunc(r.Via, func(name string) bool {
+			return g.config.Rules.Kind(name) != rules.Direct
+		})
+		depends := len(r.Clients) > 0 || len(r.Users) > 0 || len(r.Ports) > 0
+		one := page.Rule{Direct: local && isDirect && !depends}
+		for _, to := range r.To {
+			one.To = append(one.To, to.String())
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// isLoopback tells whether only programs of this host reach a listener at address.
+func isLoopback(address string) bool {
+	return cameLocally(&socks.Request{Listener: strings.Replace(address, "localhost:", "127.0.0.1:", 1)})
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"hosier/egress/tor"
+	"hosier/internal/config"
+	"hosier/internal/leaks"
+	"hosier/internal/limits"
+	"hosier/internal/relay"
+	"hosier/internal/rules"
+	"hosier/internal/telemetry"
+	"hosier/internal/users"
+	"hosier/proxy"
+	"hosier/socks"
+)
+
+// newTelemetry makes what tells of connections.
+func (d *daemon) newTelemetry(l config.Log) *telemetry.Telemetry {
+	return telemetry.New(telemetry.Options{
+		Redactor:    redactor(l),
+		Log:         d.log,
+		Connections: l.Connections,
+		Version:     version(),
+		Sessions:    func() []proxy.Session { return d.server.Sessions() },
+		Health:      d.health,
+	})
+}
+
+func redactor(l config.Log) telemetry.Redactor {
+	return telemetry.Redactor{Reveal: l.Reveal, Words: ownWords}
+}
+
+// ownWords says what an error of hosier's own rooms is. Their texts name no client and no
+// target: the mistake of a user, a limit, a rule.
+func ownWords(err error) string {
+	for _, known := range []error{
+		errNoPassword, errNotClient, users.ErrWrong, users.ErrBusy, relay.ErrIdle, relay.ErrClosed,
+		leaks.ErrUnsafe,
+		limits.ErrFull, limits.ErrClient, limits.ErrRate, limits.ErrUser,
+	} {
+		if err == known {
+			return known.Error()
+		}
+	}
+	if held, ok := err.(*users.BackoffError); ok {
+		return held.Error()
+	}
+	if refusal, ok := err.(*rules.Refusal); ok {
+		return refusal.Text
+	}
+	return ""
+}
+
+// closed is told each connection at its end.
+func (d *daemon) closed(ses *proxy.Session) {
+	d.limits.End(ses.ID)
+	if w, ok := ses.Egress.(*way); ok {
+		w.judge(ses)
+		for _, x := range w.exits {
+			x.leave()
+		}
+	}
+	d.telemetry.Closed(ses)
+}
+
+// judge notes whether a way out by itself served. A list of several does so on its own.
+func (w *way) judge(ses *proxy.Session) {
+	broken := (*socks.ProxyError)(nil)
+	switch {
+	case len(w.exits) != 1:
+	case errors.As(ses.Err, &broken):
+		w.exits[0].broken.Store(true)
+	case ses.Request != nil && ses.Status == socks.Succeeded:
+		w.exits[0].broken.Store(false)
+	}
+}
+
+// login counts what became of a login.
+func (d *daemon) login(err error) {
+	held := (*users.BackoffError)(nil)
+	switch {
+	case err == nil:
+		d.telemetry.Login(telemetry.LoginAccepted)
+	case errors.As(err, &held):
+		d.telemetry.Login(telemetry.LoginHeldOff)
+	case errors.Is(err, users.ErrBusy):
+		d.telemetry.Login(telemetry.LoginBusy)
+	default:
+		d.telemetry.Login(telemetry.LoginWrong)
+	}
+}
+
+// logDecision writes how a request came to its way out, if anybody wants to know.
+func (d *daemon) logDecision(g *generation, l *config.Listener, ses *proxy.Session) {
+	d.telemetry.Decision(ses, func(r telemetry.Redactor) []string {
+		if !r.Reveal {
+			return []string{"listener " + l.Name, "decided by " + ses.Rule + "; the steps name the target (log.redact = false)"}
+		}
+		_, trail := g.config.Rules.Explain(l.Name, ses.Request)
+		return append([]string{"listener " + l.Name}, trail...)
+	})
+}
+
+// health is how each way out is, and each tor.
+func (d *daemon) health() (all []telemetry.Health) {
+	g := d.current.Load()
+	if g == nil {
+		return nil
+	}
+	for _, e := range g.config.Egresses {
+		x := g.exits[e.Name]
+		all = append(all, telemetry.Health{Egress: x.name, Up: x.ready()})
+		if x.pool == nil {
+			continue
+		}
+		for _, s := range x.pool.Known() {
+			all = append(all, telemetry.Health{Egress: x.name, Member: s.Name, Up: s.State == tor.Ready})
+		}
+	}
+	return all
+}
+
+// ready says why hosier cannot serve; nil if at least one way out can.
+func (d *daemon) ready(context.Context) error {
+	var down []error
+	for _, h := range d.health() {
+		switch {
+		case h.Member != "":
+		case h.Up:
+			return nil
+		default:
+			down = append(down, errors.New("egress "+h.Egress+" cannot serve"))
+		}
+	}
+	return errors.Join(append(down, errors.New("no way out can serve"))...)
+}
