@@ -1,0 +1,177 @@
+package page
+
+import (
+	"bufio"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"hosier/socks"
+)
+
+// CheckName is the host that the proxy itself answers for. No DNS server can know it (RFC
+// 6761 section 6.4), so who has come to it has left the name to the proxy.
+const CheckName = "check.hosier.invalid"
+
+const (
+	checkTimeout = 10 * time.Second
+	checkHead    = 8 << 10
+	checkPeriod  = time.Hour // a link is good for one to two of these
+)
+
+// Check answers requests for CheckName, port 80, with what the proxy sees of them, and
+// leads nowhere else. It is a way out of package proxy. Browsers get an answer by the link
+// of a page alone: otherwise any web page could see whether it comes through this proxy.
+type Check struct{ key [32]byte }
+
+// NewCheck returns a Check with a key of its own.
+func NewCheck() *Check {
+	c := new(Check)
+	rand.Read(c.key[:]) // never fails
+	return c
+}
+
+// Name is that of the way out, for logs.
+func (c *Check) Name() string { return "check" }
+
+// Answers reports whether a request is for the Check, and so for no other way out: by its
+// name, whatever the command and the port, or a name below it.
+func (c *Check) Answers(r *socks.Request) bool {
+	name := "." + strings.ToLower(strings.TrimSuffix(r.Addr.Name, "."))
+	return strings.HasSuffix(name, "."+CheckName)
+}
+
+// URL is where a browser sees whether it comes through the proxy.
+func (c *Check) URL(now time.Time) string {
+	return "http://" + CheckName + "/" + c.token(now.Unix()/int64(checkPeriod/time.Second))
+}
+
+func (c *Check) token(period int64) string {
+	h := hmac.New(sha256.New, c.key[:])
+	fmt.Fprint(h, period)
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+func (c *Check) isLink(path string, now time.Time) bool {
+	period := now.Unix() / int64(checkPeriod/time.Second)
+	for _, p := range []int64{period, period - 1} {
+		if hmac.Equal([]byte(path), []byte("/"+c.token(p))) {
+			return true
+		}
+	}
+	return false
+}
+
+// Dial returns a connection to an HTTP server that answers one request. It ends by itself
+// if none comes.
+func (c *Check) Dial(_ context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
+	name := strings.ToLower(strings.TrimSuffix(r.Addr.Name, "."))
+	switch {
+	case name != CheckName:
+		return nil, socks.Addr{}, fmt.Errorf("%s is the proxy's own, and has nothing below it: %w", CheckName, socks.HostUnreachable)
+	case r.Addr.Port != 80:
+		return nil, socks.Addr{}, fmt.Errorf("%s has port 80 alone: %w", CheckName, socks.ConnectionRefused)
+	}
+	client, server := net.Pipe()
+	go c.serve(server, seenOf(r))
+	return client, socks.Addr{}, nil
+}
+
+// Resolve refuses: the name has no address.
+func (c *Check) Resolve(context.Context, *socks.Request) (netip.Addr, error) {
+	return netip.Addr{}, fmt.Errorf("%s has no address: open http://%[1]s/ through the proxy: %w", CheckName, socks.HostUnreachable)
+}
+
+// ResolvePTR refuses.
+func (c *Check) ResolvePTR(context.Context, *socks.Request) (string, error) {
+	return "", socks.HostUnreachable
+}
+
+// seen is what the proxy sees of a request.
+type seen struct {
+	Dialect  string
+	Isolated bool // by what the client says of itself
+	CSS      template.CSS
+	JS       template.JS
+}
+
+func seenOf(r *socks.Request) *seen {
+	dialect := map[socks.Version]string{socks.V4: "SOCKS4A", socks.V5: "SOCKS5", socks.HTTP: "HTTP CONNECT"}[r.Version]
+	a := r.Auth
+	return &seen{
+		Dialect: dialect, Isolated: a.User != "" || a.Password != "" || a.Isolation != "",
+		CSS: template.CSS(style), JS: template.JS(script),
+	}
+}
+
+// serve answers one request, or hangs up.
+func (c *Check) serve(conn net.Conn, s *seen) {
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(checkTimeout))
+	req, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, checkHead)))
+	if err != nil {
+		return
+	}
+	host := strings.TrimSuffix(strings.ToLower(req.Host), ":80")
+	get := req.Method == http.MethodGet || req.Method == http.MethodHead
+	if host != CheckName || !get || req.URL.IsAbs() {
+		return
+	}
+	a := &answer{header: http.Header{}}
+	switch browser := strings.HasPrefix(req.UserAgent(), "Mozilla/"); {
+	case !browser:
+		protect(a.header)
+		a.header.Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprint(&a.body, s)
+	case c.isLink(req.URL.Path, time.Now()):
+		writeHTML(a, http.StatusOK, "check", s)
+	default:
+		return
+	}
+	a.send(conn, req.Method == http.MethodHead)
+}
+
+func (s *seen) String() string {
+	isolated := "no"
+	if s.Isolated {
+		isolated = "yes, by the name or password it sent"
+	}
+	return "It works: your program came through hosier.\n" +
+		"dialect: " + s.Dialect + "\n" +
+		"asked by: name, which nobody looked up\n" +
+		"kept apart from others: " + isolated + "\n"
+}
+
+// answer is a response that is sent whole.
+type answer struct {
+	header http.Header
+	body   strings.Builder
+}
+
+func (a *answer) Header() http.Header         { return a.header }
+func (a *answer) WriteHeader(int)             {}
+func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
+
+func (a *answer) send(w io.Writer, headOnly bool) {
+	var b strings.Builder
+	a.header.Set("Content-Length", strconv.Itoa(a.body.Len()))
+	a.header.Set("Connection", "close")
+	b.WriteString("HTTP/1.1 200 OK\r\n")
+	a.header.Write(&b)
+	b.WriteString("\r\n")
+	if !headOnly {
+		b.WriteString(a.body.String())
+	}
+	io.WriteString(w, b.String())
+}

@@ -1,0 +1,217 @@
+// Package page is what people see who reach a SOCKS port by HTTP: the page that tells how
+// to set their program up, a proxy auto-configuration file for browsers, and the answer to
+// whether it works. It loads nothing from anywhere, sets no cookie, works without scripts,
+// and looks no name up.
+package page
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"html/template"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	texttemplate "text/template"
+	"time"
+)
+
+var (
+	//go:embed page.html
+	pageHTML string
+	//go:embed check.html
+	checkHTML string
+	//go:embed page.css
+	style string
+	//go:embed page.js
+	script string
+	//go:embed page.txt
+	pageText string
+
+	templates = template.Must(template.Must(template.New("page").Parse(pageHTML)).New("check").Parse(checkHTML))
+	textPage  = texttemplate.Must(texttemplate.New("page.txt").Funcs(texttemplate.FuncMap{"indent": indent}).Parse(pageText))
+)
+
+// Dialects are those that a listener serves. The zero value is none.
+type Dialects struct{ SOCKS4, SOCKS5, CONNECT bool }
+
+// Listener is the way in that a page speaks of. It must not change while it is in use.
+type Listener struct {
+	Dialects
+	Users bool   // clients must log in with a password
+	TLS   bool   // dialects are spoken inside TLS
+	Rules []Rule // for the auto-configuration file
+}
+
+// Page is a handler for the port of a proxy. Whoever serves it has seen to it that only
+// those ask who may know of the port. It may serve many requests at once.
+type Page struct {
+	Listener
+	Check *Check // answers whether a program's settings work; nil leaves that out
+}
+
+// ServeHTTP answers /proxy.pac, and anything else with the page. The request's context
+// must have an [http.LocalAddrContextKey].
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	at := addressOf(r, local)
+	get := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if own := !r.URL.IsAbs() || r.URL.Host == at.String(); own && get && r.URL.Path == "/proxy.pac" && at.Host != "" {
+		p.ServePAC(w, r, at.String())
+		return
+	}
+	d := p.data(r, at)
+	protect(w.Header())
+	w.Header().Set("Allow", "CONNECT, OPTIONS")
+	code := http.StatusNotImplemented
+	if !isBrowser(r) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(code)
+		must(textPage.Execute(w, d))
+		return
+	}
+	if !r.URL.IsAbs() && get && r.URL.Path == "/" { // it is what was asked for
+		code = http.StatusOK
+	}
+	writeHTML(w, code, "page", d)
+}
+
+// address is where clients reach the listener; a path if it is a Unix socket.
+type address struct{ Host, Port, Path string }
+
+func (a address) String() string {
+	if a.Host == "" {
+		return ""
+	}
+	return net.JoinHostPort(a.Host, a.Port)
+}
+
+// addressOf is the address that the client came to, or a loopback one that it says it came
+// to: the port of a container or a tunnel may have another number outside.
+func addressOf(r *http.Request, local net.Addr) (a address) {
+	switch l := local.(type) {
+	case *net.TCPAddr:
+		ap := l.AddrPort()
+		a = address{Host: ap.Addr().Unmap().String(), Port: strconv.Itoa(int(ap.Port()))}
+	case *net.UnixAddr:
+		return address{Path: l.Name}
+	}
+	host, port, err := net.SplitHostPort(r.Host)
+	if n, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || n == 0 || r.URL.IsAbs() {
+		return a
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() && ip.Zone() == "" {
+		return address{Host: ip.Unmap().String(), Port: port}
+	} else if strings.EqualFold(host, "localhost") {
+		return address{Host: "127.0.0.1", Port: port}
+	}
+	return a
+}
+
+// data is all that differs from page to page. Of what the client sent, nothing is in it
+// but a port number.
+type data struct {
+	Address   address
+	Lost      bool // the client took this for an HTTP proxy
+	Users     bool
+	Secure    bool // it speaks TLS
+	Dialects  string
+	Lookup    bool     // the mend is about who looks names up
+	Program   *Program // that asked; nil if it is none of Programs
+	Programs  []Program
+	PAC       string // URL
+	CheckURL  string
+	CheckName string
+	CSS       template.CSS
+	JS        template.JS
+}
+
+func (p *Page) data(r *http.Request, at address) *data {
+	d := &data{
+		Address: at, Lost: r.URL.IsAbs(), Users: p.Users, Secure: p.TLS, Dialects: p.words(),
+		Programs: p.programs(at), CheckName: CheckName, CSS: template.CSS(style), JS: template.JS(script),
+	}
+	d.Lookup = (p.SOCKS5 || p.SOCKS4) && !p.TLS
+	id := programOf(r.UserAgent())
+	for i := range d.Programs {
+		if d.Programs[i].ID == id {
+			d.Program = &d.Programs[i]
+		}
+	}
+	if at.Host != "" {
+		d.PAC = "http://" + at.String() + "/proxy.pac"
+		if p.TLS {
+			d.PAC = "https://" + at.String() + "/proxy.pac"
+		}
+	}
+	if p.Check != nil {
+		d.CheckURL = p.Check.URL(time.Now())
+	}
+	return d
+}
+
+// words names the dialects.
+func (l *Listener) words() string {
+	var all []string
+	for _, d := range []struct {
+		on   bool
+		name string
+	}{{l.SOCKS5, "SOCKS5"}, {l.SOCKS4, "SOCKS4, SOCKS4A"}, {l.CONNECT, "HTTP CONNECT"}} {
+		if d.on {
+			all = append(all, d.name)
+		}
+	}
+	text := strings.Join(all, ", ")
+	if i := strings.LastIndex(text, ", "); i >= 0 {
+		text = text[:i] + " and " + text[i+2:]
+	}
+	if l.TLS {
+		text += " inside TLS"
+	}
+	return text
+}
+
+// isBrowser tells whether the client can show HTML.
+func isBrowser(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
+
+// indent sets the lines of text off.
+func indent(text string) string { return "    " + strings.ReplaceAll(text, "\n", "\n    ") }
+
+// policy is for pages with our style and script, and nothing else.
+var policy = "default-src 'none'; style-src '" + hash(style) + "'; script-src '" + hash(script) +
+	"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+func writeHTML(w http.ResponseWriter, code int, name string, data any) {
+	var b bytes.Buffer
+	must(templates.ExecuteTemplate(&b, name, data))
+	protect(w.Header())
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", policy)
+	w.WriteHeader(code)
+	w.Write(b.Bytes())
+}
+
+// protect keeps other pages from reading an answer, or finding out that there is one.
+func protect(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+}
+
+// must is for templates that are part of the program, filled with its own data.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
