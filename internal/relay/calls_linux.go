@@ -27,18 +27,6 @@ func try(call, a, b, c, d, e, f uintptr) (int, error) {
 	}
 }
 
-// read is recv(2).
-func read(fd int32, b []byte) (int, error) { return transfer(unix.SYS_RECVFROM, fd, b, 0) }
-
-// write is send(2).
-func write(fd int32, b []byte) (int, error) {
-	return transfer(unix.SYS_SENDTO, fd, b, unix.MSG_NOSIGNAL)
-}
-
-func transfer(call uintptr, fd int32, b []byte, flags uintptr) (int, error) {
-	return try(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), flags, 0, 0)
-}
-
 // splice is splice(2) without waiting.
 func splice(from, to, n int) (int, error) {
 	const flags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
