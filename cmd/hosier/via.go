@@ -71,14 +71,6 @@ func parseURL(via string) (*url.URL, error) {
 var errNotURL = errors.New("this is not a URL; write direct, socks5://, socks4a://, http:// or tor://, and then " +
 	"host:port or user:password@host:port, where %40 is an @ in a password, %2F a / and %25 a %")
 
-// viaError says of which flag err is.
-func viaError(err error) error {
-	if errors.Is(err, errNotURL) {
-		return usageError{fmt.Errorf("--via: %w", err)}
-	}
-	return usageError{fmt.Errorf("--via %w", err)}
-}
-
 // checkAddress tells whether the URL is one of a host and a port.
 func checkAddress(u *url.URL) error {
 	switch {

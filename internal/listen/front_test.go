@@ -13,10 +13,6 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
-	"os"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -94,38 +90,6 @@ func FuzzProxyHeader(f *testing.F) {
 			t.Errorf("cut %q of %q", head, b)
 		}
 	})
-}
-
-func TestPeerUser(t *testing.T) {
-	if !PeerUsersHere {
-		t.Skip("this system does not tell")
-	}
-	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := Open(t.Context(), "unix:"+filepath.Join(t.TempDir(), "s"), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	ses := &proxy.Session{}
-	if _, err := (&Front{PeerUsers: true}).Prepare(t.Context(), ses, server); err != nil || ses.User != me.Username {
-		t.Errorf("user %q, %v, want %q", ses.User, err, me.Username)
-	}
-	if got := userName(4_000_000_000); got != "uid:4000000000" {
-		t.Errorf("a user without a name is %q (this one is %s)", got, strconv.Itoa(os.Getuid()))
-	}
 }
 
 // With an authority of its own a listener knows its clients by their certificates.

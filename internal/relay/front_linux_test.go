@@ -28,7 +28,10 @@ func startFromTask(e *Engine, p Pair) *Relay {
 		for out, c := range []*net.Conn{toServer: &p.Server, toClient: &p.Client} {
 			fd, failed := duplicate((*c).(*net.TCPConn))
 			(*c).Close()
-			if *c, failed = t.add(direction(out), int32(fd), netip.AddrPort{}); failed != nil {
+			if failed == nil {
+				*c, failed = t.add(direction(out), int32(fd), netip.AddrPort{})
+			}
+			if failed != nil {
 				err = failed
 			}
 		}
