@@ -56,9 +56,10 @@ type daemon struct {
 // opened is a listener that is open.
 type opened struct {
 	net.Listener
-	name string // as sessions know it
-	mode os.FileMode
-	gone atomic.Bool // closed by a reload
+	name     string // as sessions know it
+	mode     os.FileMode
+	deferred bool        // defer-accept is asked for
+	gone     atomic.Bool // closed by a reload
 }
 
 func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
@@ -118,11 +119,14 @@ func (d *daemon) openAll(ctx context.Context, g *generation) (opening []*opened,
 	for i := range g.config.Listeners {
 		l := &g.config.Listeners[i]
 		o := d.listeners[l.Address]
-		if o == nil || o.mode != l.Mode {
-			if o, err = openListener(ctx, l); err != nil {
+		switch {
+		case o == nil:
+			if o, err = d.openListener(ctx, l); err != nil {
 				return opening, err
 			}
 			opening = append(opening, o)
+		case o.mode != l.Mode || o.deferred != l.DeferAccept:
+			return opening, usageError{fmt.Errorf("%v: mode and defer-accept cannot change while the listener is open; restart hosier", l.At)}
 		}
 		if x := g.leadsToListener(o.Addr()); x != nil {
 			return opening, usageError{fmt.Errorf("via %s leads back to the listener %s: every connection would go in a circle", redacted(x.via), o.name)}
@@ -136,7 +140,7 @@ func (d *daemon) openAll(ctx context.Context, g *generation) (opening []*opened,
 	return opening, nil
 }
 
-func openListener(ctx context.Context, l *config.Listener) (*opened, error) {
+func (d *daemon) openListener(ctx context.Context, l *config.Listener) (*opened, error) {
 	nl, err := listen.Open(ctx, l.Address, l.Mode)
 	if err != nil {
 		err = fmt.Errorf("listen %s: %w", l.Address, err)
@@ -145,7 +149,12 @@ func openListener(ctx context.Context, l *config.Listener) (*opened, error) {
 		}
 		return nil, err
 	}
-	o := &opened{Listener: nl, name: proxy.ListenerName(nl.Addr()), mode: l.Mode}
+	o := &opened{Listener: nl, name: proxy.ListenerName(nl.Addr()), mode: l.Mode, deferred: l.DeferAccept}
+	if l.DeferAccept {
+		if err := listen.DeferAccept(nl, l.HandshakeTimeout); err != nil {
+			d.log.Warn("defer-accept is not in force", "listener", o.name, "error", err)
+		}
+	}
 	if !listen.IsLocal(nl.Addr()) && !l.IsGuarded() { // a socket of systemd: the file could not tell
 		nl.Close()
 		return nil, usageError{fmt.Errorf("listen %s: other hosts could reach %s, and anyone there could use it: "+
@@ -186,7 +195,7 @@ func (d *daemon) put(ctx context.Context, g *generation, opening []*opened) {
 	listeners := map[string]*opened{}
 	for _, l := range g.config.Listeners {
 		o := d.listeners[l.Address]
-		if o == nil || o.mode != l.Mode {
+		if o == nil {
 			o = opening[0]
 			opening = opening[1:]
 		}

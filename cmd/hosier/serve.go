@@ -65,6 +65,7 @@ func configFlags(f *pflag.FlagSet) {
 	f.StringSlice("dialects", nil, "serve only these: `WORDS` of socks4, socks5, connect")
 	f.String("unsafe", "", "what becomes of requests with an address where a name was possible: `WORD` is allow, warn (the default) or refuse")
 	f.Bool("extended-errors", false, "pass Tor's error codes F0 to F7 on to SOCKS5 clients (default with tor://)")
+	f.Bool("defer-accept", false, "have Linux keep connections to itself until they have said something")
 	f.Int("max-conns", 0, "connections served at once (default what the limit of open files allows)")
 	f.Duration("drain", 30*time.Second, "how long open connections may go on after an interrupt")
 	f.Duration("handshake-timeout", 10*time.Second, "how long a client may take for its request")

@@ -80,6 +80,7 @@ type Policy struct {
 	Dialects       []string       // of socks4, socks5, connect; all if empty
 	Unsafe         Unsafe
 	ExtendedErrors *bool // nil: if the way out is Tor
+	DeferAccept    bool  // a connection counts once it has said something
 
 	HandshakeTimeout time.Duration
 	ConnectTimeout   time.Duration

@@ -110,6 +110,7 @@ func TestValues(t *testing.T) {
 		{"via = \"t\"\nisolate = \"port\"\n[egress.t]\nvia = \"tor\"\nno-isolate = \"client\"", func(c *Config) any { return c.Egresses[0].Isolation }, Isolation{NoIsolate: []string{"client"}}},
 		{"via = \"tor+spawn://\"\ntorrc = \"t\"", func(c *Config) any { return c.Egresses[0].Torrc }, "/etc/hosier/t"},
 		{"via = [\"tor+spawn://\", \"tor\"]\ntorrc = \"t\"", func(c *Config) any { return c.Egresses[1].Torrc }, ""},
+		{"defer-accept = true", func(c *Config) any { return c.Listeners[0].DeferAccept }, true},
 		{"idle-timeout = \"1h\"\ntotal-timeout = \"1h\"", func(c *Config) any { return c.Listeners[0].TotalTimeout }, time.Hour},
 		{"via = [\"http://u:p@h.example:1\", \"http://v:p@h.example:1\"]", func(c *Config) any { return egressNames(c) }, []string{"http://h.example:1", "http://h.example:1#2"}},
 		{"via = \"x\"\n[egress]\nx.via = \"y\"\ny.via = \"http://h.example:1\"", func(c *Config) any { return egressNames(c) }, []string{"y"}},

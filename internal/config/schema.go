@@ -114,6 +114,7 @@ func (r *reader) policy(p *Policy) []key {
 			r.boolean(&b)(n)
 			p.ExtendedErrors = &b
 		}},
+		{"defer-accept", r.boolean(&p.DeferAccept)},
 		{"handshake-timeout", r.duration(&p.HandshakeTimeout)},
 		{"connect-timeout", r.duration(&p.ConnectTimeout)},
 		{"idle-timeout", r.duration(&p.IdleTimeout)},
