@@ -1,4 +1,4 @@
-.PHONY: test install-test-programs lint fmt fuzz bench benchmarks compatibility
+.PHONY: test install-test-programs lint fmt fuzz bench benchmarks compatibility dist deb
 
 test: install-test-programs
 	go test -race ./...
@@ -29,3 +29,10 @@ benchmarks:
 # docs/compatibility.md anew, from the programs themselves.
 compatibility: install-test-programs
 	go test -run '^TestCompatibility$$' -count=1 -timeout 10m ./probe -update-compatibility
+
+# dist/: the static program, its manual pages and completions; deb: and a Debian package.
+dist:
+	@bash packaging/build dist
+
+deb:
+	@bash packaging/build dist deb
