@@ -134,12 +134,15 @@ func (s *Server) hasRoom(l net.Listener) bool {
 // isFull reports whether no more may be accepted. s.mu is held.
 func (s *Server) isFull() bool { return s.MaxConns > 0 && len(s.conns) >= s.MaxConns+surplus }
 
+// ServeConn serves one connection that was accepted elsewhere, by the name of listener,
+// and returns at once. After Close it closes c; after Shutdown it serves c, since what was
+// accepted before may come only now.
 func (s *Server) ServeConn(c net.Conn, listener string) {
 	t := &tracked{server: s, conn: c}
 	t.session = Session{ID: s.ids.next(), Client: clientAddr(c), Listener: listener, Start: time.Now()}
 	s.mu.Lock()
 	s.start()
-	if s.down {
+	if s.ctx.Err() != nil {
 		s.mu.Unlock()
 		c.Close()
 		return
@@ -155,6 +158,7 @@ func (s *Server) forget(l *relay.Listener) {
 	s.mu.Lock()
 	delete(s.listeners, l)
 	s.mu.Unlock()
+	s.room.Broadcast()
 }
 
 // CloseListener ends what Serve does with l, and closes it. Connections go on.
@@ -264,7 +268,7 @@ func (s *Server) stopAccepting() {
 func (s *Server) wait(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.conns) > 0 {
+	for len(s.conns)+len(s.listeners) > 0 { // a listener may be about to hand over what it accepted
 		if err := ctx.Err(); err != nil {
 			return err
 		}
