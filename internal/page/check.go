@@ -101,7 +101,7 @@ func (c *Check) ResolvePTR(context.Context, *socks.Request) (string, error) {
 // seen is what the proxy sees of a request.
 type seen struct {
 	Dialect  string
-	Isolated bool // by what the client says of itself
+	Isolated bool // by a user name, a password, or a header that says so
 	CSS      template.CSS
 	JS       template.JS
 }
@@ -143,14 +143,14 @@ func (c *Check) serve(conn net.Conn, s *seen) {
 }
 
 func (s *seen) String() string {
-	isolated := "no"
+	isolated := "no, none was sent"
 	if s.Isolated {
-		isolated = "yes, by the name or password it sent"
+		isolated = "yes"
 	}
 	return "It works: your program came through hosier.\n" +
 		"dialect: " + s.Dialect + "\n" +
 		"asked by: name, which nobody looked up\n" +
-		"kept apart from others: " + isolated + "\n"
+		"kept apart by a user name: " + isolated + "\n"
 }
 
 // answer is a response that is sent whole.

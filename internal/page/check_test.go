@@ -64,16 +64,16 @@ func TestCheckPage(t *testing.T) {
 		request string // LINK is the path of a link
 		want    []string
 	}{
-		"curl":                    {nil, "GET / HTTP/1.1\r\nHost: check.hosier.invalid\r\n\r\n", []string{"HTTP/1.1 200 OK\r\n", "text/plain", "dialect: SOCKS5\n", "apart from others: no\n"}},
+		"curl":                    {nil, "GET / HTTP/1.1\r\nHost: check.hosier.invalid\r\n\r\n", []string{"HTTP/1.1 200 OK\r\n", "text/plain", "dialect: SOCKS5\n", "by a user name: no, none was sent\n"}},
 		"any path":                {nil, "GET /x/../y?z HTTP/1.1\r\nHost: CHECK.hosier.invalid:80\r\n\r\n", []string{"dialect: SOCKS5\n"}},
 		"HEAD":                    {nil, "HEAD / HTTP/1.1\r\nHost: check.hosier.invalid\r\n\r\n", []string{"HTTP/1.1 200 OK\r\n"}},
 		"SOCKS4A":                 {func(r *socks.Request) { r.Version = socks.V4 }, "GET / HTTP/1.0\r\nHost: check.hosier.invalid\r\n\r\n", []string{"dialect: SOCKS4A\n"}},
 		"CONNECT":                 {func(r *socks.Request) { r.Version = socks.HTTP }, "GET / HTTP/1.0\r\nHost: check.hosier.invalid\r\n\r\n", []string{"dialect: HTTP CONNECT\n"}},
-		"user":                    {func(r *socks.Request) { r.Auth.User = "s3cr3t" }, "GET / HTTP/1.0\r\nHost: check.hosier.invalid\r\n\r\n", []string{"apart from others: yes"}},
-		"password":                {func(r *socks.Request) { r.Auth.Password = "s3cr3t" }, "GET / HTTP/1.0\r\nHost: check.hosier.invalid\r\n\r\n", []string{"apart from others: yes"}},
-		"header":                  {func(r *socks.Request) { r.Auth.Isolation = "s3cr3t" }, "GET / HTTP/1.0\r\nHost: check.hosier.invalid\r\n\r\n", []string{"apart from others: yes"}},
-		"browser":                 {nil, "GET LINK HTTP/1.1\r\n" + visitor, []string{"text/html", "<dd>SOCKS5</dd>", "no name or password was sent", "script-src 'sha256-"}},
-		"browser, alone":          {func(r *socks.Request) { r.Auth.User = "s3cr3t" }, "GET LINK HTTP/1.1\r\n" + visitor, []string{"yes, by the name"}},
+		"user":                    {func(r *socks.Request) { r.Auth.User = "s3cr3t" }, "GET / HTTP/1.0\r\nHost: check.hosier.invalid\r\n\r\n", []string{"by a user name: yes\n"}},
+		"password":                {func(r *socks.Request) { r.Auth.Password = "s3cr3t" }, "GET / HTTP/1.0\r\nHost: check.hosier.invalid\r\n\r\n", []string{"by a user name: yes\n"}},
+		"header":                  {func(r *socks.Request) { r.Auth.Isolation = "s3cr3t" }, "GET / HTTP/1.0\r\nHost: check.hosier.invalid\r\n\r\n", []string{"by a user name: yes\n"}},
+		"browser":                 {nil, "GET LINK HTTP/1.1\r\n" + visitor, []string{"text/html", "<dd>SOCKS5</dd>", "no, none was sent", "script-src 'sha256-"}},
+		"browser, alone":          {func(r *socks.Request) { r.Auth.User = "s3cr3t" }, "GET LINK HTTP/1.1\r\n" + visitor, []string{"<dd>yes</dd>"}},
 		"browser, without a link": {nil, "GET / HTTP/1.1\r\n" + visitor, nil},
 		"browser, longer":         {nil, "GET LINK0 HTTP/1.1\r\n" + visitor, nil},
 		"browser, below":          {nil, "GET LINK/favicon.ico HTTP/1.1\r\n" + visitor, nil},

@@ -23,8 +23,8 @@ type Rule struct {
 
 // ServePAC writes the auto-configuration file of the listener that clients reach at
 // address. With ?socks in the request it has the word SOCKS, too, for programs that know
-// no SOCKS5 there. It is left out otherwise, since browsers take it for SOCKS4, and look
-// names up for that as soon as SOCKS5 fails them: when the proxy is away.
+// no SOCKS5 there. It is left out otherwise: browsers take it for SOCKS4, which Chromium
+// turns to when a request by SOCKS5 fails, and for which it looks the name up itself.
 func (l *Listener) ServePAC(w http.ResponseWriter, r *http.Request, address string) {
 	protect(w.Header())
 	w.Header().Set("Content-Type", "application/x-ns-proxy-autoconfig")
@@ -34,7 +34,7 @@ func (l *Listener) ServePAC(w http.ResponseWriter, r *http.Request, address stri
 // pac is the script. It calls no function of the browser's, so it looks nothing up.
 func (l *Listener) pac(address string, old bool) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, pacHead, address, quote(l.through(address, old)))
+	fmt.Fprintf(&b, pacHead, address, quote(l.through(address, old, false)), quote(l.through(address, old, true)))
 	tests := l.tests()
 	for _, t := range tests {
 		word := "through"
@@ -50,11 +50,12 @@ func (l *Listener) pac(address string, old bool) []byte {
 	return b.Bytes()
 }
 
-// The browser is this host's own: what it calls localhost does not leave it.
+// What a browser calls localhost does not leave its host. PROXY is not for http://, for
+// which the proxy has a page in place of what was asked for.
 const pacHead = `// The proxy at %s, for a browser's automatic proxy configuration.
 // Nothing here looks a name up. What goes through the proxy goes no other way if that is away.
 function FindProxyForURL(url, host) {
-  var through = %s;
+  var through = /^http:/i.test(url) ? %s : %s;
   host = host.toLowerCase().replace(/^\[|\]$|\.$/g, "");
   if (/^(.+\.)?localhost$|^127(\.\d{1,3}){3}$|^::1$/.test(host)) return "DIRECT";
 `
@@ -74,18 +75,20 @@ function within(host, first, size) {
 }
 `
 
-// through is the way to the proxy, best first, and never DIRECT: fail closed.
-func (l *Listener) through(address string, old bool) string {
+// through is the way to the proxy, best first, and never DIRECT: fail closed. A tunnel is
+// for anything but http://.
+func (l *Listener) through(address string, old, tunnel bool) string {
 	var all []string
+	socks := !l.Users && !l.TLS // browsers send no SOCKS passwords
 	add := func(on bool, word string) {
 		if on {
 			all = append(all, word+" "+address)
 		}
 	}
 	add(l.TLS, "HTTPS")
-	add(l.SOCKS5 && !l.Users && !l.TLS, "SOCKS5") // browsers send no SOCKS passwords
-	add(old && (l.SOCKS4 || l.SOCKS5) && !l.Users && !l.TLS, "SOCKS")
-	add(!l.TLS && (l.CONNECT || len(all) == 0), "PROXY")
+	add(socks && l.SOCKS5, "SOCKS5")
+	add(socks && old && (l.SOCKS4 || l.SOCKS5), "SOCKS")
+	add(len(all) == 0 || l.CONNECT && tunnel && !l.TLS, "PROXY")
 	return strings.Join(all, "; ")
 }
 

@@ -27,15 +27,15 @@ const results = JSON.parse(require("node:fs").readFileSync(0)).map(({Script, Hos
     world[name] = () => { throw new Error(name + " was called"); };
   vm.createContext(world);
   vm.runInContext(Script, world);
-  return Hosts.map((host) => {
-    world.host = host;
-    return vm.runInContext("FindProxyForURL('https://' + host + '/', host)", world);
+  return Hosts.map((text) => {
+    [, world.scheme, world.host] = /^(?:(\w+):\/\/)?([^]*)$/.exec(text);
+    return vm.runInContext("FindProxyForURL((scheme || 'https') + '://' + host + '/', host)", world);
   });
 });
 process.stdout.write(JSON.stringify(results));
 `
 
-// run is a script, and the hosts that it is asked about.
+// run is a script, and the hosts that it is asked about, for https:// if they do not say.
 type run struct {
 	Script string
 	Hosts  []string
@@ -81,18 +81,18 @@ func TestPACWays(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		Listener
-		query, want string
+		query, want, plain string // plain is for http://
 	}{
-		{"all", Listener{Dialects: everything}, "", "SOCKS5 A; PROXY A"},
-		{"all, for old programs", Listener{Dialects: everything}, "socks", "SOCKS5 A; SOCKS A; PROXY A"},
-		{"SOCKS5", Listener{Dialects: Dialects{SOCKS5: true}}, "", "SOCKS5 A"},
-		{"SOCKS4", Listener{Dialects: Dialects{SOCKS4: true}}, "", "PROXY A"}, // which fails, and leaks nothing
-		{"SOCKS4, for old programs", Listener{Dialects: Dialects{SOCKS4: true}}, "socks", "SOCKS A"},
-		{"CONNECT", Listener{Dialects: Dialects{CONNECT: true}}, "socks", "PROXY A"},
-		{"users", Listener{Dialects: everything, Users: true}, "socks", "PROXY A"},
-		{"TLS", Listener{Dialects: everything, TLS: true}, "socks", "HTTPS A"},
-		{"nothing", Listener{}, "", "PROXY A"},
-		{"another query", Listener{Dialects: everything}, "socks=1", "SOCKS5 A; PROXY A"},
+		{"all", Listener{Dialects: everything}, "", "SOCKS5 A; PROXY A", "SOCKS5 A"},
+		{"all, for old programs", Listener{Dialects: everything}, "socks", "SOCKS5 A; SOCKS A; PROXY A", "SOCKS5 A; SOCKS A"},
+		{"SOCKS5", Listener{Dialects: Dialects{SOCKS5: true}}, "", "SOCKS5 A", "SOCKS5 A"},
+		{"SOCKS4", Listener{Dialects: Dialects{SOCKS4: true}}, "", "PROXY A", "PROXY A"}, // which fails, and leaks nothing
+		{"SOCKS4, for old programs", Listener{Dialects: Dialects{SOCKS4: true}}, "socks", "SOCKS A", "SOCKS A"},
+		{"CONNECT", Listener{Dialects: Dialects{CONNECT: true}}, "socks", "PROXY A", "PROXY A"},
+		{"users", Listener{Dialects: everything, Users: true}, "socks", "PROXY A", "PROXY A"},
+		{"TLS", Listener{Dialects: everything, TLS: true}, "socks", "HTTPS A", "HTTPS A"},
+		{"nothing", Listener{}, "", "PROXY A", "PROXY A"},
+		{"another query", Listener{Dialects: everything}, "socks=1", "SOCKS5 A; PROXY A", "SOCKS5 A"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -101,10 +101,14 @@ func TestPACWays(t *testing.T) {
 			if got := w.Header().Get("Content-Type"); got != "application/x-ns-proxy-autoconfig" {
 				t.Errorf("Content-Type is %q", got)
 			}
-			want := strings.ReplaceAll(tt.want, " A", " [2001:db8::1]:1080")
-			for i, got := range proxiesOf(t, w.Body.Bytes(), "example.org", "10.1.2.3", "[2001:db8::2]", "intranet", "", "x.onion") {
-				if got != want {
-					t.Errorf("%d: %q, want %q", i, got, want)
+			hosts := []string{"example.org", "10.1.2.3", "[2001:db8::2]", "intranet", "", "wss://x.onion", "ftp://x.test", "http://example.org", "HTTP://10.1.2.3"}
+			for i, got := range proxiesOf(t, w.Body.Bytes(), hosts...) {
+				want := tt.want
+				if strings.HasPrefix(strings.ToLower(hosts[i]), "http:") {
+					want = tt.plain
+				}
+				if want = strings.ReplaceAll(want, " A", " [2001:db8::1]:1080"); got != want {
+					t.Errorf("%s: %q, want %q", hosts[i], got, want)
 				}
 			}
 		})

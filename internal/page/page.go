@@ -180,8 +180,8 @@ func isBrowser(r *http.Request) bool { return strings.Contains(r.Header.Get("Acc
 // indent sets the lines of text off.
 func indent(text string) string { return "    " + strings.ReplaceAll(text, "\n", "\n    ") }
 
-// policy is for pages with our style and script, and nothing else.
-var policy = "default-src 'none'; style-src '" + hash(style) + "'; script-src '" + hash(script) +
+// policy is for pages with our style and script, an icon that is none, and nothing else.
+var policy = "default-src 'none'; img-src data:; style-src '" + hash(style) + "'; script-src '" + hash(script) +
 	"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 func hash(text string) string {
