@@ -1,4 +1,4 @@
-.PHONY: test install-test-programs lint fmt fuzz bench benchmarks compatibility dist deb
+.PHONY: test install-test-programs lint fmt fuzz bench benchmarks compatibility screenshots dist deb
 
 test: install-test-programs
 	go test -race ./...
@@ -29,6 +29,10 @@ benchmarks:
 # docs/compatibility.md anew, from the programs themselves.
 compatibility: install-test-programs
 	go test -run '^TestCompatibility$$' -count=1 -timeout 10m ./probe -update-compatibility
+
+# docs/screenshots anew: what people see who reach the port with a browser.
+screenshots: install-test-programs
+	go test -run '^TestPageLooks$$' -count=1 ./cmd/hosier -update-screenshots
 
 # dist/: the static program, its manual pages and completions; deb: and a Debian package.
 dist:
