@@ -37,10 +37,15 @@ func activated(name string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(all, func(f *os.File) bool { return f.Name() == name })
+	is := func(f *os.File) bool { return f.Name() == name }
+	i := slices.IndexFunc(all, is)
 	if i < 0 {
 		names, _ := Activated()
 		return nil, noListener(name, names)
+	}
+	if slices.ContainsFunc(all[i+1:], is) { // nobody would accept from the second
+		return nil, &AddressError{fmt.Sprintf("several sockets that came with this process are called %q: "+
+			"make a socket unit for each, with a FileDescriptorName= of its own", name)}
 	}
 	l, err := net.FileListener(all[i])
 	if err != nil {
