@@ -73,7 +73,7 @@ func TestPageLooks(t *testing.T) {
 		}{
 			{"page", 1180, mended, func() { browse(t, mended, "http://"+h.addr()+"/") }},
 			{"page-lost", 1180, lost, func() { browse(t, lost, "http://www.example/") }},
-			{"page-check", 400, mended, func() { checkInBrowser(t, mended, h.addr()) }},
+			{"page-check", 500, mended, func() { checkInBrowser(t, mended, h.addr()) }},
 		} {
 			t.Run(page.name+"/"+l.name, func(t *testing.T) {
 				inBrowser(t, page.browser, look(l.width, page.height, l.dark))
