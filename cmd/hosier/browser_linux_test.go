@@ -27,18 +27,21 @@ func newBrowser(tb testing.TB, flags map[string]any) context.Context {
 		options = append(options, chromedp.Flag(name, value))
 	}
 	ctx, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, closeTab := chromedp.NewContext(ctx)
+	tab, closeTab := chromedp.NewContext(ctx)
 	tb.Cleanup(func() {
+		if tab.Err() == nil {
+			chromedp.Cancel(tab) // waits until nobody writes to the directory
+		}
 		closeTab()
 		stopAllocator()
 		os.RemoveAll(dir)
 	})
-	if err := chromedp.Do(ctx); err != nil {
+	if err := chromedp.Do(tab); err != nil {
 		tb.Fatalf("start chromium: %v", err)
 	}
-	ctx, stopWaiting := context.WithTimeout(ctx, patience)
+	browser, stopWaiting := context.WithTimeout(tab, patience)
 	tb.Cleanup(stopWaiting)
-	return ctx
+	return browser
 }
 
 // closeBrowser ends the browser before the test does.
