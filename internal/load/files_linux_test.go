@@ -35,7 +35,8 @@ func TestReactorIsReleased(t *testing.T) {
 			t.Fatalf("%d sockets are open beside the listener", openSockets(t)-1)
 		}
 	}
-	before := openFiles(t, "")
+	// Not the pipes: Go keeps those of earlier io.Copys, and the collector closes them some time.
+	before := openSockets(t) + openFiles(t, "anon_inode:")
 	for range 10 {
 		r, err := newReactor(false)
 		if err != nil {
@@ -52,7 +53,7 @@ func TestReactorIsReleased(t *testing.T) {
 		r.close()
 		r.do(func() { t.Error("called on a closed reactor") })
 	}
-	if now := openFiles(t, ""); now != before {
-		t.Errorf("%d files are open, %d were before", now, before)
+	if now := openSockets(t) + openFiles(t, "anon_inode:"); now != before {
+		t.Errorf("%d sockets and event files are open, %d were before", now, before)
 	}
 }
