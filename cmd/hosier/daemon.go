@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,7 +78,7 @@ func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
 	d.leaks = leaks.New(d.log, func(client netip.AddrPort) string { return d.telemetry.Redactor().Client(client) })
 	d.server = &proxy.Server{
 		Prompt:    true, // rules and limits are in memory
-		PolicyFor: func(ses *proxy.Session) *proxy.Policy { return d.current.Load().policyAt(ses.Listener) },
+		PolicyFor: func(ses *proxy.Session) *proxy.Policy { return d.current.Load().policies[ses.Listener] },
 		Closed:    d.closed,
 		MaxConns:  maxConns(c.MaxConns),
 		Log:       d.log,
@@ -89,7 +90,7 @@ func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
 func (d *daemon) start(ctx context.Context, c *config.Config) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	g, err := d.newGeneration(ctx, c, nil)
+	g, err := d.newGeneration(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -135,7 +136,7 @@ func (d *daemon) openAll(ctx context.Context, g *generation) (opening []*opened,
 		if err != nil {
 			return opening, err
 		}
-		g.setPolicy(o.name, p)
+		g.policies[o.name] = p
 	}
 	return opening, nil
 }
@@ -174,7 +175,7 @@ func (d *daemon) put(ctx context.Context, g *generation, opening []*opened) {
 	d.setLevel(g.config.Log)
 	d.telemetry.Tell(redactor(g.config.Log), g.config.Log.Connections)
 	for _, x := range g.exits {
-		if !d.current.Load().has(x) {
+		if !slices.Contains(d.exits, x) {
 			x.start(ctx, d.show)
 			d.exits = append(d.exits, x)
 		}
@@ -334,7 +335,8 @@ func (d *daemon) replace(ctx context.Context) error {
 	if err := sameForever(old.config, c); err != nil {
 		return err
 	}
-	g, err := d.newGeneration(ctx, c, old)
+	defer d.retireUnused()
+	g, err := d.newGeneration(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -343,12 +345,19 @@ func (d *daemon) replace(ctx context.Context) error {
 		return err
 	}
 	d.put(ctx, g, opening)
-	for _, x := range old.exits {
+	return nil
+}
+
+// retireUnused has those ways out end that the configuration in force does not have, and
+// forgets those that have ended.
+func (d *daemon) retireUnused() {
+	g := d.current.Load()
+	d.exits = slices.DeleteFunc(d.exits, (*exit).isOver)
+	for _, x := range d.exits {
 		if !g.has(x) {
 			x.retire()
 		}
 	}
-	return nil
 }
 
 // sameForever refuses what only a restart can change.
@@ -366,5 +375,5 @@ func sameForever(old, c *config.Config) error {
 	return nil
 }
 
-// has reports whether x is one of g, which may be nil.
-func (g *generation) has(x *exit) bool { return g != nil && g.exits[x.name] == x }
+// has reports whether x is one of g.
+func (g *generation) has(x *exit) bool { return g.exits[x.name] == x }

@@ -35,12 +35,13 @@ type exit struct {
 	dir  string        // of the daemons that it runs; "" if none
 	over chan struct{} // closed once it has ended
 
-	broken atomic.Bool // the last that was asked of it failed by its own fault
+	broken atomic.Int64 // until when it is taken not to work, in Unix ns
 
 	mu      sync.Mutex
-	open    int // connections that use it
-	retired bool
-	graced  bool
+	open    int         // connections that use it
+	retired *time.Timer // nil while a configuration has it
+	graced  bool        // the time for connections that had begun is over
+	ended   bool
 }
 
 // openExit makes the way out that e describes. It starts nothing.
@@ -108,23 +109,59 @@ func (x *exit) leave() {
 func (x *exit) retire() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.retired = true
-	time.AfterFunc(retirement, func() {
+	if x.retired != nil {
+		return
+	}
+	x.retired = time.AfterFunc(retirement, func() {
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		x.graced = true
+		x.graced = x.retired != nil
 		x.endIfUnused()
 	})
 }
 
+// revive takes retire back, and reports whether there still was time.
+func (x *exit) revive() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ended {
+		return false
+	}
+	if x.retired != nil {
+		x.retired.Stop()
+		x.retired, x.graced = nil, false
+	}
+	return true
+}
+
 func (x *exit) endIfUnused() {
-	if x.retired && x.graced && x.open == 0 && x.end != nil {
+	if !x.graced || x.open > 0 || x.ended {
+		return
+	}
+	x.ended = true
+	if x.end != nil {
 		x.end()
 	}
 }
 
+// isOver reports whether it was ended by retire, and nothing of it runs any more.
+func (x *exit) isOver() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	select {
+	case <-x.over:
+		return x.ended
+	default:
+		return false
+	}
+}
+
+// brokenTime is how long a proxy that failed by its own fault is taken not to work. It
+// passes, since without requests nobody would learn that it works again.
+const brokenTime = 30 * time.Second
+
 // ready reports whether it can serve, as far as is known.
-func (x *exit) ready() bool { return x.hasTor() && !x.broken.Load() }
+func (x *exit) ready() bool { return x.hasTor() && time.Now().UnixNano() >= x.broken.Load() }
 
 // hasTor reports whether a tor is ready, where it needs one.
 func (x *exit) hasTor() bool { return x.pool == nil || x.pool.Ready() }

@@ -32,23 +32,8 @@ type generation struct {
 	exits  map[string]*exit
 	ways   map[string]*listenerWays // by the name of the listener
 
-	lists map[string]*users.List // of users, by file; they count once the generation does
-
-	mu       sync.Mutex
+	lists    map[string]*users.List   // of users, by file; they count once the generation does
 	policies map[string]*proxy.Policy // by the address of the listener, as sessions know it
-}
-
-// policyAt returns what holds for those who come by the listener at this address.
-func (g *generation) policyAt(address string) *proxy.Policy {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.policies[address]
-}
-
-func (g *generation) setPolicy(address string, p *proxy.Policy) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.policies[address] = p
 }
 
 // listenerWays are the ways out as those meet them who come by one listener.
@@ -132,7 +117,7 @@ func (l *listenerWays) egress(x *exit) proxy.Egress {
 func (l *listenerWays) allow(r *socks.Request, ip netip.Addr) error {
 	d := l.generation.config.Rules.Decide(l.listener.Name, r)
 	explicit, err := d.Judge(ip)
-	if err != nil || explicit || cameLocally(r) {
+	if err != nil || explicit || isLocal(l.listener, r) {
 		return err
 	}
 	return egress.PublicOnly(r, ip)
@@ -145,21 +130,27 @@ func cameLocally(r *socks.Request) bool {
 	return strings.HasPrefix(r.Listener, "unix:") || err == nil && ap.Addr().IsLoopback()
 }
 
+// isLocal reports whether the request is of a program of this host. Who speaks for others
+// by a PROXY header may be here; those are not.
+func isLocal(l *config.Listener, r *socks.Request) bool {
+	return len(l.ProxyFrom) == 0 && cameLocally(r)
+}
+
 // newGeneration makes everything that c asks for, but opens no listener. Ways out of which
-// the configuration says the same as before are those of old, which may be nil.
-func (d *daemon) newGeneration(ctx context.Context, c *config.Config, old *generation) (*generation, error) {
+// the configuration says the same as before are those that run already.
+func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generation, error) {
 	g := &generation{
 		daemon: d, config: c, exits: map[string]*exit{}, ways: map[string]*listenerWays{},
 		policies: map[string]*proxy.Policy{}, lists: map[string]*users.List{},
 	}
 	for _, e := range c.Egresses {
-		x := old.same(e)
+		x := d.running(e)
 		if x == nil {
 			var err error
 			if x, err = openExit(ctx, e, c.StateDir, d.log); err != nil {
 				return nil, err
 			}
-			if other := old.inDir(x.dir); other != nil {
+			if other := d.runningIn(x.dir); other != nil {
 				return nil, fmt.Errorf("%s: the tors of %s run in the same directory under other settings: restart hosier for that", e.At, other.name)
 			}
 		}
@@ -183,21 +174,20 @@ func (d *daemon) newGeneration(ctx context.Context, c *config.Config, old *gener
 	return g, nil
 }
 
-// same returns the exit that e describes, if there is one.
-func (g *generation) same(e config.Egress) *exit {
-	if g == nil || g.exits[e.Name] == nil || g.exits[e.Name].key != exitKey(e) {
-		return nil
+// running returns the exit that e describes, if it runs, also if it was to end.
+func (d *daemon) running(e config.Egress) *exit {
+	for _, x := range d.exits {
+		if x.key == exitKey(e) && x.revive() {
+			return x
+		}
 	}
-	return g.exits[e.Name]
+	return nil
 }
 
-// inDir returns the exit that runs daemons in dir.
-func (g *generation) inDir(dir string) *exit {
-	if g == nil || dir == "" {
-		return nil
-	}
-	for _, x := range g.exits {
-		if x.dir == dir {
+// runningIn returns the exit that runs daemons in dir.
+func (d *daemon) runningIn(dir string) *exit {
+	for _, x := range d.exits {
+		if dir != "" && x.dir == dir && !x.isOver() {
 			return x
 		}
 	}
@@ -309,7 +299,7 @@ func (p *pacedEgress) Dial(ctx context.Context, r *socks.Request) (net.Conn, soc
 // admits reports whether the client may use the listener at all. Programs of this host
 // may, where only they can come.
 func admits(l *config.Listener, r *socks.Request) bool {
-	if len(l.AllowClient) == 0 || cameLocally(r) && len(l.ProxyFrom) == 0 {
+	if len(l.AllowClient) == 0 || isLocal(l, r) {
 		return true
 	}
 	for _, p := range l.AllowClient {

@@ -154,6 +154,11 @@ dialects = "socks4"
 [[rule]]
 listener = "balanced"
 client = "192.0.2.7"
+to = "127.0.0.1"
+via = "direct"
+[[rule]]
+listener = "balanced"
+client = "192.0.2.9"
 via = "direct"
 [[rule]]
 user = ["ann", %q]
@@ -173,14 +178,15 @@ via = "direct"
 	}
 	hello := "\x05\x01\x00" + target(t, echo)
 	for name, c := range map[string]struct{ address, send, want string }{
-		"default":          {"127.0.0.1:", hello, "\x05\x00" + refused2},
-		"PROXY, of a rule": {"127.0.0.2:", "PROXY TCP4 192.0.2.7 127.0.0.2 9 9\r\n" + hello, "\x05\x00" + served},
-		"PROXY, another":   {"127.0.0.2:", "PROXY TCP4 192.0.2.8 127.0.0.2 9 9\r\n" + hello, "\x05\x00" + refused2},
-		"PROXY, outside":   {"127.0.0.2:", "PROXY TCP4 198.51.100.7 127.0.0.2 9 9\r\n" + hello, "\x05\x00" + refused2},
-		"without PROXY":    {"127.0.0.2:", hello, ""},
-		"peer":             {"unix:", hello, "\x05\x00" + served},
-		"dialect":          {"127.0.0.4:", "\x04\x01" + target(t, echo)[8:] + "\x7f\x00\x00\x01\x00", "\x00\x5a"},
-		"other dialect":    {"127.0.0.4:", hello, "\x05\xff"},
+		"default":                 {"127.0.0.1:", hello, "\x05\x00" + refused2},
+		"PROXY, of a rule":        {"127.0.0.2:", "PROXY TCP4 192.0.2.7 127.0.0.2 9 9\r\n" + hello, "\x05\x00" + served},
+		"PROXY, another":          {"127.0.0.2:", "PROXY TCP4 192.0.2.8 127.0.0.2 9 9\r\n" + hello, "\x05\x00" + refused2},
+		"PROXY, a private target": {"127.0.0.2:", "PROXY TCP4 192.0.2.9 127.0.0.2 9 9\r\n" + hello, "\x05\x00" + refused2},
+		"PROXY, outside":          {"127.0.0.2:", "PROXY TCP4 198.51.100.7 127.0.0.2 9 9\r\n" + hello, "\x05\x00" + refused2},
+		"without PROXY":           {"127.0.0.2:", hello, ""},
+		"peer":                    {"unix:", hello, "\x05\x00" + served},
+		"dialect":                 {"127.0.0.4:", "\x04\x01" + target(t, echo)[8:] + "\x7f\x00\x00\x01\x00", "\x00\x5a"},
+		"other dialect":           {"127.0.0.4:", hello, "\x05\xff"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := talk(t, dialOrFail(t, at(c.address)), c.send, max(len(c.want), 1)); got != c.want {

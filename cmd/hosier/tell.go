@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"hosier/egress/tor"
 	"hosier/internal/config"
@@ -65,15 +66,16 @@ func (d *daemon) closed(ses *proxy.Session) {
 	d.telemetry.Closed(ses)
 }
 
-// judge notes whether a way out by itself served. A list of several does so on its own.
+// judge notes whether a proxy by itself served. A list of several and a pool of tors do so
+// on their own.
 func (w *way) judge(ses *proxy.Session) {
 	broken := (*socks.ProxyError)(nil)
 	switch {
-	case len(w.exits) != 1:
+	case len(w.exits) != 1 || w.exits[0].pool != nil:
 	case errors.As(ses.Err, &broken):
-		w.exits[0].broken.Store(true)
+		w.exits[0].broken.Store(time.Now().Add(brokenTime).UnixNano())
 	case ses.Request != nil && ses.Status == socks.Succeeded:
-		w.exits[0].broken.Store(false)
+		w.exits[0].broken.Store(0)
 	}
 }
 
