@@ -294,7 +294,7 @@ func TestCurl(t *testing.T) {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
-		t.Skip(err)
+		t.Skipf("curl is not installed (apt-get install curl): %v", err)
 	}
 	w, log := newWatch()
 	proxy, judged := proxyFor(t, w)

@@ -15,6 +15,8 @@ func Privately(listen func() (net.Listener, error)) (net.Listener, error) {
 	return listen()
 }
 
+func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
+
 // isRefusal reports whether err says that nobody listens. A program that is too busy to
 // accept, or that belongs to somebody else, gives other errors.
 func isRefusal(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }

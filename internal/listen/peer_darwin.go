@@ -1,28 +1,11 @@
 package listen
 
-import (
-	"net"
-	"syscall"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
-
-func peerUser(c *net.UnixConn) (string, error) {
-	raw, err := c.SyscallConn()
+func peerUID(fd int) (uint32, error) {
+	cred, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
 	if err != nil {
-		return "", err
+		return 0, err
 	}
-	var cred *unix.Xucred
-	var cerr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, cerr = unix.GetsockoptXucred(int(fd), unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
-	}); err != nil {
-		return "", err
-	}
-	if cerr != nil {
-		return "", cerr
-	}
-	return userName(cred.Uid), nil
+	return cred.Uid, nil
 }

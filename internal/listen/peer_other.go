@@ -7,6 +7,4 @@ import (
 	"net"
 )
 
-func closeOnExec(int) {}
-
 func peerUser(*net.UnixConn) (string, error) { return "", errors.ErrUnsupported }
