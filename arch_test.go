@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"internal/config":    {"socks", "internal/rules"}, // and go-toml
 	"internal/telemetry": {"socks", "proxy"},          // and client_golang
 	"internal/admin":     {},
+	"internal/console":   {}, // cmd fills in what it shows
 	"packaging/man":      {},
 	"cmd/hosier":         {"*"},
 }
