@@ -34,8 +34,8 @@ func (d *daemon) serveAdmin(ctx context.Context, g *generation) error {
 		// A way out that a reload starts must not end with the request for the reload.
 		Reload: func() error { return d.reload(context.WithoutCancel(ctx)) },
 	})
-	d.admin = srv
-	fmt.Fprintf(d.stderr, "admin on %s\n", adminURL(l.Addr()))
+	d.admin, d.adminAt = srv, adminURL(l.Addr())
+	fmt.Fprintf(d.stderr, "admin on %s\n", d.adminAt)
 	go func() {
 		if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			d.log.Error("the admin listener ended", "error", err)

@@ -52,6 +52,7 @@ type daemon struct {
 	exits     []*exit            // all that were started
 	control   io.Closer          // of hosier status and hosier reload
 	admin     io.Closer          // of --admin
+	adminAt   string             // where that is; "" for nowhere
 }
 
 // opened is a listener that is open.
@@ -98,13 +99,20 @@ func (d *daemon) start(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := d.serveControl(ctx, g); err != nil {
+	control, err := d.openControl(ctx, g)
+	if err != nil {
 		closeAll(opening)
 		return err
+	}
+	if control != nil {
+		d.control = control
 	}
 	d.put(ctx, g, opening)
 	if err := d.serveAdmin(ctx, g); err != nil {
 		return err
+	}
+	if control != nil {
+		d.serveControl(ctx, control)
 	}
 	return listen.Notify("READY=1")
 }

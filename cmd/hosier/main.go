@@ -60,7 +60,7 @@ has names looked up where the way out ends: on this host, by another proxy, or i
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(serveCommand(), resolveCommand(), statusCommand(), versionCommand())
+	root.AddCommand(serveCommand(), resolveCommand(), statusCommand(), consoleCommand(), versionCommand())
 	root.AddCommand(checkCommand(), explainCommand(), reloadCommand(), hashPasswordCommand())
 	root.AddCommand(probeCommand())
 	root.AddCommand(benchCommand())

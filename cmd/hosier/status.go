@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -16,21 +13,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"hosier/egress/tor"
-	"hosier/internal/listen"
 )
 
 const (
 	statusTimeout = 5 * time.Second
-	reloadTimeout = time.Minute // tors may have to be looked for
-	maxStatus     = 1 << 20     // bytes of an answer
-
-	// maxSocketPath is the least limit of the systems for the path of a Unix socket.
-	maxSocketPath = 103
+	maxStatus     = 1 << 20 // bytes of an answer
 )
 
 // statusReport is what hosier status is told.
 type statusReport struct {
-	Tor []tor.Status `json:"tor"`
+	Admin string       `json:"admin,omitempty"` // http://host:port or unix:/path
+	Tor   []tor.Status `json:"tor"`
 }
 
 func statusCommand() *cobra.Command {
@@ -58,68 +51,13 @@ as without a control port.`,
 	return cmd
 }
 
-const stateDirUsage = "where hosier keeps its isolation key, its tors' data and the socket of hosier status: `DIR` " +
+const stateDirUsage = "where hosier keeps its isolation key, admin token, tors' data and socket of hosier status: `DIR` " +
 	"(default $STATE_DIRECTORY, $XDG_STATE_HOME/hosier or ~/.local/state/hosier)"
-
-func statusSocket(dir string) string { return filepath.Join(dir, "hosier.sock") }
-
-// serveControl answers hosier status and hosier reload on a Unix socket in the state
-// directory, which belongs to its owner alone. Where nobody will ask, and no other hosier
-// could harm this one by the same directory, that it cannot is no reason not to serve.
-func (d *daemon) serveControl(ctx context.Context, g *generation) error {
-	tors, spawned := false, false
-	for _, x := range g.exits {
-		tors, spawned = tors || x.pool != nil, spawned || x.dir != ""
-	}
-	if !tors && d.source.file == "" {
-		return nil
-	}
-	l, err := listenControl(ctx, g.config.StateDir)
-	if err != nil {
-		if spawned {
-			return err // another hosier may run daemons in the same directories
-		}
-		d.log.Warn("hosier status and hosier reload will not find this one", "error", err)
-		return nil
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), statusTimeout/2)
-		defer cancel()
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(d.report(ctx)) // the client sees it if it fails
-	})
-	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
-		if err := d.reload(context.WithoutCancel(ctx)); err != nil {
-			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-		}
-	})
-	srv := &http.Server{Handler: mux, ReadTimeout: statusTimeout, WriteTimeout: reloadTimeout}
-	go srv.Serve(l)
-	d.control = srv
-	return nil
-}
-
-// listenControl makes the socket. Its error says what to do.
-func listenControl(ctx context.Context, asked string) (net.Listener, error) {
-	dir, err := stateDir(asked)
-	if err != nil {
-		return nil, err
-	}
-	path := statusSocket(dir)
-	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("state directory: %s has %d bytes, and the path of a Unix socket at most %d: choose a shorter --state-dir",
-			path, len(path), maxSocketPath)
-	}
-	if err := listen.RemoveStale(path); err != nil {
-		return nil, fmt.Errorf("%s: %w; give each hosier a --state-dir of its own", path, err)
-	}
-	return listen.Privately(func() (net.Listener, error) { return new(net.ListenConfig).Listen(ctx, "unix", path) })
-}
 
 // report is what hosier status is told.
 func (d *daemon) report(ctx context.Context) (r statusReport) {
 	g := d.current.Load()
+	r.Admin = d.adminAt
 	for _, e := range g.config.Egresses {
 		if p := g.exits[e.Name].pool; p != nil {
 			r.Tor = append(r.Tor, p.Status(ctx)...)
@@ -144,28 +82,6 @@ func askStatus(ctx context.Context, dir string) (report statusReport, err error)
 		return report, fmt.Errorf("status from %s: %w", statusSocket(dir), err)
 	}
 	return report, nil
-}
-
-// askControl asks the hosier that serves with the state directory.
-func askControl(ctx context.Context, dir, method, path string) (*http.Response, error) {
-	transport := &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", statusSocket(dir))
-		},
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://hosier"+path, nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := transport.RoundTrip(req)
-	if op := (*net.OpError)(nil); errors.As(err, &op) {
-		return nil, fmt.Errorf("no hosier with a configuration file or a way out through Tor serves with the state directory %s (%w); name its --state-dir", dir, op.Err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s of %s: %w", path, statusSocket(dir), err)
-	}
-	return resp, nil
 }
 
 // print writes the report as a table, or as JSON.

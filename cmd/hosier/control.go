@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"hosier/internal/listen"
+)
+
+const (
+	reloadTimeout = time.Minute // tors may have to be looked for
+
+	// maxSocketPath is the least limit of the systems for the path of a Unix socket.
+	maxSocketPath = 103
+)
+
+func statusSocket(dir string) string { return filepath.Join(dir, "hosier.sock") }
+
+// openControl opens the socket in the state directory by which hosier status, hosier reload
+// and hosier console find this one. It belongs to its owner alone. Where nobody will ask, and
+// no other hosier could harm this one by the same directory, that there is none is no reason
+// not to serve.
+func (d *daemon) openControl(ctx context.Context, g *generation) (net.Listener, error) {
+	tors, spawned := false, false
+	for _, x := range g.exits {
+		tors, spawned = tors || x.pool != nil, spawned || x.dir != ""
+	}
+	if !tors && d.source.file == "" && g.config.Admin == "" {
+		return nil, nil
+	}
+	l, err := listenControl(ctx, g.config.StateDir)
+	if err != nil && spawned {
+		return nil, err // another hosier may run daemons in the same directories
+	}
+	if err != nil {
+		d.log.Warn("hosier status, hosier reload and hosier console will not find this one", "error", err)
+		return nil, nil
+	}
+	return l, nil
+}
+
+// serveControl answers at the socket, once all is there that may be asked about.
+func (d *daemon) serveControl(ctx context.Context, l net.Listener) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), statusTimeout/2)
+		defer cancel()
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(d.report(ctx)) // the client sees it if it fails
+	})
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
+		if err := d.reload(context.WithoutCancel(ctx)); err != nil {
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+		}
+	})
+	srv := &http.Server{Handler: mux, ReadTimeout: statusTimeout, WriteTimeout: reloadTimeout}
+	go srv.Serve(l)
+	d.control = srv
+}
+
+// listenControl makes the socket. Its error says what to do.
+func listenControl(ctx context.Context, asked string) (net.Listener, error) {
+	dir, err := stateDir(asked)
+	if err != nil {
+		return nil, err
+	}
+	path := statusSocket(dir)
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("state directory: %s has %d bytes, and the path of a Unix socket at most %d: choose a shorter --state-dir",
+			path, len(path), maxSocketPath)
+	}
+	if err := listen.RemoveStale(path); err != nil {
+		return nil, fmt.Errorf("%s: %w; give each hosier a --state-dir of its own", path, err)
+	}
+	return listen.Privately(func() (net.Listener, error) { return new(net.ListenConfig).Listen(ctx, "unix", path) })
+}
+
+// notFound says that no hosier answers at the socket of a state directory.
+type notFound struct {
+	dir string
+	err error
+}
+
+func (e *notFound) Error() string {
+	if errors.Is(e.err, fs.ErrPermission) {
+		return fmt.Sprintf("state directory %s: %v; ask as the user that hosier runs as", e.dir, e.err)
+	}
+	return fmt.Sprintf("no hosier with a configuration file, an admin listener or a way out through Tor serves with the state directory %s (%v); "+
+		"name its --state-dir", e.dir, e.err)
+}
+
+func (e *notFound) Unwrap() error { return e.err }
+
+// askControl asks the hosier that serves with the state directory.
+func askControl(ctx context.Context, dir, method, path string) (*http.Response, error) {
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", statusSocket(dir))
+		},
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://hosier"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := transport.RoundTrip(req)
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		return nil, &notFound{dir, op.Err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s of %s: %w", path, statusSocket(dir), err)
+	}
+	return resp, nil
+}
