@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -83,6 +84,9 @@ func readHead(hr *bufio.Reader, c net.Conn, deadline time.Time) (*http.Request, 
 	for least := 1; ; least = hr.Buffered() + 1 {
 		_, err := hr.Peek(least)
 		b, _ := hr.Peek(hr.Buffered())
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
 		if err != nil {
 			code := http.StatusRequestTimeout
 			if errors.Is(err, bufio.ErrBufferFull) {

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -174,5 +175,27 @@ func TestPageOverNetHTTP(t *testing.T) {
 	defer resp.Body.Close()
 	if b, err := io.ReadAll(resp.Body); err != nil || int64(len(b)) != resp.ContentLength {
 		t.Errorf("%d bytes, %v; Content-Length is %d", len(b), err, resp.ContentLength)
+	}
+}
+
+// A head that ends in its middle is told from a client that left without a word.
+func TestHeadEndsEarly(t *testing.T) {
+	closed := make(chan *proxy.Session, 1)
+	s := &proxy.Server{Closed: func(ses *proxy.Session) { closed <- ses }}
+	address := sockstest.Serve(t, s, &sockstest.Egress{})
+	for sent, want := range map[string]error{
+		"":                            io.EOF,
+		"C":                           io.ErrUnexpectedEOF,
+		"CATS\r\n":                    io.ErrUnexpectedEOF,
+		"CONNECT a.test:80 HTTP/1.1":  io.ErrUnexpectedEOF,
+		"CONNECT a:80 HTTP/1.1\r\na:": io.ErrUnexpectedEOF,
+	} {
+		c := connect(t, address)
+		c.send([]byte(sent))
+		c.CloseWrite()
+		io.Copy(io.Discard, c)
+		if ses := <-closed; !errors.Is(ses.Err, want) || ses.Request != nil {
+			t.Errorf("%q: %v", sent, ses.Err)
+		}
 	}
 }
