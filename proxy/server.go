@@ -58,6 +58,8 @@ type Server struct {
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
 	down      bool // Shutdown or Close was called
+
+	movedUp, movedDown int64 // bytes of connections that have ended
 }
 
 func (s *Server) log() *slog.Logger {
@@ -235,6 +237,20 @@ func (s *Server) Sessions() []Session {
 		all = append(all, t.snapshot())
 	}
 	return all
+}
+
+// Moved returns how many payload bytes went to targets (up) and to clients (down) so far,
+// of open connections, too. Neither ever falls.
+func (s *Server) Moved() (up, down int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	up, down = s.movedUp, s.movedDown
+	for t := range s.conns {
+		u, d := t.bytes()
+		up += u
+		down += d
+	}
+	return up, down
 }
 
 // End ends the connections of which match says so, at once, and returns how many these

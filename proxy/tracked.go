@@ -39,6 +39,17 @@ func (t *tracked) snapshot() Session {
 	return ses
 }
 
+// bytes returns what its relay has moved so far.
+func (t *tracked) bytes() (up, down int64) {
+	t.mu.Lock()
+	r := t.relay
+	t.mu.Unlock()
+	if r == nil {
+		return 0, 0
+	}
+	return r.Bytes()
+}
+
 // replace makes c the one to close.
 func (t *tracked) replace(c net.Conn) {
 	t.mu.Lock()
@@ -106,6 +117,8 @@ func (t *tracked) finish(ses *Session, err error) {
 	}
 	s.mu.Lock()
 	delete(s.conns, t)
+	s.movedUp += ses.Up // at once with the above: Moved counts t in one of the two
+	s.movedDown += ses.Down
 	s.mu.Unlock()
 	s.room.Broadcast()
 }
