@@ -25,6 +25,9 @@ import (
 	"hosier/proxy"
 )
 
+// sampleEvery is how often the bytes that moved are noted in the history.
+const sampleEvery = 5 * time.Second
+
 // Why a client was turned away before the rules.
 var (
 	errNoPassword = errors.New("client gave no password, and this listener is for users; SOCKS4 cannot carry one")
@@ -244,8 +247,15 @@ func (d *daemon) run(ctx context.Context) error {
 	hangup := make(chan os.Signal, 1)
 	notifyHangup(hangup)
 	defer signal.Stop(hangup)
+	sample := time.NewTicker(sampleEvery)
+	defer sample.Stop()
+	if d.admin == nil { // nobody will ask for the history
+		sample.Stop()
+	}
 	for {
 		select {
+		case <-sample.C:
+			d.telemetry.Sample()
 		case err := <-d.failed:
 			return err
 		case <-hangup:

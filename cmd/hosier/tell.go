@@ -25,6 +25,7 @@ func (d *daemon) newTelemetry(l config.Log) *telemetry.Telemetry {
 		Connections: l.Connections,
 		Version:     version(),
 		Sessions:    func() []proxy.Session { return d.server.Sessions() },
+		Moved:       func() (up, down int64) { return d.server.Moved() },
 		Health:      d.health,
 	})
 }

@@ -1,9 +1,6 @@
 package telemetry
 
 import (
-	"sync"
-	"sync/atomic"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hosier/proxy"
@@ -13,19 +10,16 @@ import (
 // connections have moved, and how the ways out are.
 type live struct {
 	sessions func() []proxy.Session
+	moved    func() (up, down int64)
 	health   func() []Health
 
 	open, bytes, egress *prometheus.Desc
-
-	up, down atomic.Int64 // of connections that have ended
-
-	mu               sync.Mutex
-	toldUp, toldDown int64
 }
 
 func newLive(o *Options) *live {
 	l := &live{
 		sessions: o.Sessions,
+		moved:    o.Moved,
 		health:   o.Health,
 		open: prometheus.NewDesc("hosier_open_connections",
 			"Connections that are open, by how far they came.", []string{"stage"}, nil),
@@ -47,6 +41,47 @@ func (l *live) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (l *live) Collect(ch chan<- prometheus.Metric) {
 	l.collectSessions(ch)
+	l.collectBytes(ch)
+	l.collectHealth(ch)
+}
+
+// stages of an open connection.
+var stages = [...]string{"handshake", "connect", "relay"}
+
+func stageOf(ses *proxy.Session) int {
+	switch {
+	case ses.Request == nil:
+		return 0
+	case ses.Connect == 0:
+		return 1
+	}
+	return 2
+}
+
+func (l *live) collectSessions(ch chan<- prometheus.Metric) {
+	if l.sessions == nil {
+		return
+	}
+	var open [len(stages)]int
+	all := l.sessions()
+	for i := range all {
+		open[stageOf(&all[i])]++
+	}
+	for i, n := range open {
+		ch <- prometheus.MustNewConstMetric(l.open, prometheus.GaugeValue, float64(n), stages[i])
+	}
+}
+
+func (l *live) collectBytes(ch chan<- prometheus.Metric) {
+	if l.moved == nil {
+		return
+	}
+	up, down := l.moved()
+	ch <- prometheus.MustNewConstMetric(l.bytes, prometheus.CounterValue, float64(up), "up")
+	ch <- prometheus.MustNewConstMetric(l.bytes, prometheus.CounterValue, float64(down), "down")
+}
+
+func (l *live) collectHealth(ch chan<- prometheus.Metric) {
 	if l.health == nil {
 		return
 	}
@@ -64,40 +99,4 @@ func (l *live) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(l.egress, prometheus.GaugeValue, up, k.egress, k.member)
 	}
-}
-
-// stages of an open connection.
-var stages = [...]string{"handshake", "connect", "relay"}
-
-func stageOf(ses *proxy.Session) int {
-	switch {
-	case ses.Request == nil:
-		return 0
-	case ses.Connect == 0:
-		return 1
-	}
-	return 2
-}
-
-func (l *live) collectSessions(ch chan<- prometheus.Metric) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	up, down := l.up.Load(), l.down.Load()
-	if l.sessions != nil {
-		var open [len(stages)]int
-		all := l.sessions()
-		for i := range all {
-			open[stageOf(&all[i])]++
-			up += all[i].Up
-			down += all[i].Down
-		}
-		for i, n := range open {
-			ch <- prometheus.MustNewConstMetric(l.open, prometheus.GaugeValue, float64(n), stages[i])
-		}
-	}
-	// A connection that ended between the two looks is in neither or in both; a counter
-	// that falls would be taken for a restart.
-	l.toldUp, l.toldDown = max(l.toldUp, up), max(l.toldDown, down)
-	ch <- prometheus.MustNewConstMetric(l.bytes, prometheus.CounterValue, float64(l.toldUp), "up")
-	ch <- prometheus.MustNewConstMetric(l.bytes, prometheus.CounterValue, float64(l.toldDown), "down")
 }

@@ -23,7 +23,6 @@ var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 // metrics are what docs/log.md says they are.
 type metrics struct {
 	registry *prometheus.Registry
-	live     *live
 
 	connections *prometheus.CounterVec
 	handshake   *prometheus.HistogramVec
@@ -36,7 +35,6 @@ type metrics struct {
 func newMetrics(o *Options) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		live:     newLive(o),
 
 		connections: counter("hosier_connections_total", "Connections that have ended, by what became of them.",
 			"dialect", "command", "status", "egress"),
@@ -52,7 +50,7 @@ func newMetrics(o *Options) *metrics {
 		ConstLabels: prometheus.Labels{"version": o.Version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.live, m.connections, m.handshake, m.connect, m.firstByte, m.unsafe, m.logins, build,
+	m.registry.MustRegister(newLive(o), m.connections, m.handshake, m.connect, m.firstByte, m.unsafe, m.logins, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, l := range []Login{LoginAccepted, LoginWrong, LoginHeldOff, LoginBusy} {
 		m.logins.WithLabelValues(string(l)) // a rate needs the zero before the first
@@ -88,8 +86,6 @@ func (m *metrics) count(ses *proxy.Session) {
 	if ses.FirstByte > 0 {
 		m.firstByte.WithLabelValues(egress).Observe(ses.FirstByte.Seconds())
 	}
-	m.live.up.Add(ses.Up)
-	m.live.down.Add(ses.Down)
 }
 
 func commandLabel(c socks.Command) string {

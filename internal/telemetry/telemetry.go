@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -30,9 +31,12 @@ type Options struct {
 	Version     string       // of the program, for hosier_build_info
 
 	// Sessions returns the connections that are open, as [proxy.Server.Sessions] does. It
-	// is called for each reader of the metrics. Nil leaves out what is open, and bytes
-	// count when a connection ends.
+	// is called for each reader of the metrics. Nil leaves out what is open.
 	Sessions func() []proxy.Session
+
+	// Moved returns the bytes that moved, as [proxy.Server.Moved] does. Neither count may
+	// fall. Nil leaves them out.
+	Moved func() (up, down int64)
 
 	// Health returns how each way out is. It is called for each reader of the metrics, and
 	// must not block. Nil leaves it out.
@@ -52,6 +56,7 @@ type Telemetry struct {
 	telling atomic.Pointer[telling]
 	log     *slog.Logger
 	metrics *metrics
+	history history
 
 	mu     sync.Mutex
 	unsafe map[uint64]struct{} // open connections that were found unsafe, by ID
@@ -84,10 +89,28 @@ func (t *Telemetry) Redactor() Redactor { return t.telling.Load().Redactor }
 func (t *Telemetry) Closed(ses *proxy.Session) {
 	unsafe := t.wasUnsafe(ses)
 	t.metrics.count(ses)
+	t.history.ended(ses, failed(ses))
 	if now := t.telling.Load(); now.connections && t.log.Enabled(context.Background(), slog.LevelInfo) {
 		var room [maxFields]slog.Attr
 		t.log.LogAttrs(context.Background(), slog.LevelInfo, "connection", now.line(room[:0], ses, unsafe)...)
 	}
+}
+
+// Sample has the history count the bytes that moved since it was called last, in the
+// minute that it is now. It is to be called every few seconds: so many of them may count in
+// the minute after the one in which they moved.
+func (t *Telemetry) Sample() {
+	if t.o.Moved != nil {
+		up, down := t.o.Moved()
+		t.history.moved(time.Now(), up, down)
+	}
+}
+
+// History returns what happened in each of the last 60 minutes, the oldest first. The last
+// one is not over. It samples.
+func (t *Telemetry) History() []Minute {
+	t.Sample()
+	return t.history.last(time.Now())
 }
 
 // Unsafe counts the request of a session as one that carried an address where a name was

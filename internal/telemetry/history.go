@@ -1,0 +1,169 @@
+package telemetry
+
+import (
+	"math/bits"
+	"sync"
+	"time"
+
+	"hosier/proxy"
+)
+
+// hour is how many minutes a history has, the one that is not over included.
+const hour = 60
+
+// Minute is what happened in one minute of the clock.
+type Minute struct {
+	At          time.Time // its begin
+	Connections int       // that ended in it
+	Failed      int       // of these, those that were refused, or failed before they could carry anything
+	Up, Down    int64     // payload bytes that moved, of connections that go on, too
+
+	// How long the steps of the connections that ended took; 0 if none came so far.
+	Handshake, Connect, FirstByte Quantiles
+}
+
+// Quantiles are durations. They are off by at most an eighth, or a microsecond if that is
+// more; what is longer than 268 s counts as 268 s.
+type Quantiles struct{ P50, P95 time.Duration }
+
+// history counts what happened, by minute, in a fixed amount of memory.
+type history struct {
+	mu       sync.Mutex
+	minutes  [hour]minute // each at its number modulo their number
+	up, down int64        // as far as they are in minutes
+}
+
+// minute is a Minute that counts. Since it has its number nobody needs to clear those in
+// which nothing happens, and a clock that is set makes a gap and no more.
+type minute struct {
+	number      int64 // since 1970
+	connections int
+	failed      int
+	up, down    int64
+
+	handshake, connect, firstByte spread
+}
+
+func minuteOf(t time.Time) int64 { return t.Unix() / 60 }
+
+// at returns the minute to count in. h.mu is held.
+func (h *history) at(number int64) *minute {
+	m := &h.minutes[uint64(number)%hour]
+	if m.number != number {
+		*m = minute{number: number}
+	}
+	return m
+}
+
+// ended counts a session in the minute in which it ended.
+func (h *history) ended(ses *proxy.Session, failed bool) {
+	number := minuteOf(ses.End)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m := h.at(number)
+	m.connections++
+	if failed {
+		m.failed++
+	}
+	m.handshake.add(ses.Handshake)
+	m.connect.add(ses.Connect)
+	m.firstByte.add(ses.FirstByte)
+}
+
+// moved takes how many bytes moved since the start, and counts those that are new.
+func (h *history) moved(now time.Time, up, down int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m := h.at(minuteOf(now))
+	if up > h.up { // or another look was faster, and has more
+		m.up, h.up = m.up+up-h.up, up
+	}
+	if down > h.down {
+		m.down, h.down = m.down+down-h.down, down
+	}
+}
+
+// last returns the last hour, the minute of now at the end.
+func (h *history) last(now time.Time) []Minute {
+	all := make([]Minute, hour)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	first := minuteOf(now) - hour + 1
+	for i := range all {
+		number := first + int64(i)
+		all[i].At = time.Unix(number*60, 0)
+		if m := &h.minutes[uint64(number)%hour]; m.number == number {
+			all[i] = m.told()
+		}
+	}
+	return all
+}
+
+func (m *minute) told() Minute {
+	return Minute{
+		At: time.Unix(m.number*60, 0), Connections: m.connections, Failed: m.failed, Up: m.up, Down: m.down,
+		Handshake: m.handshake.quantiles(), Connect: m.connect.quantiles(), FirstByte: m.firstByte.quantiles(),
+	}
+}
+
+// spread counts durations by their microseconds: exactly below 16, and above in eight
+// steps for each power of two.
+type spread [spreadLen]uint32
+
+const (
+	stepBits  = 3
+	steps     = 1 << stepBits
+	maxMicros = 1<<28 - 1 // 268 s
+	spreadLen = (28-stepBits)*steps + steps
+)
+
+// add counts d unless it is 0, which is none.
+func (s *spread) add(d time.Duration) {
+	if d > 0 {
+		s[stepOf(uint64(d/time.Microsecond))]++
+	}
+}
+
+func stepOf(micros uint64) int {
+	micros = min(micros, maxMicros)
+	if micros < steps {
+		return int(micros)
+	}
+	shift := bits.Len64(micros) - stepBits - 1
+	return shift*steps + int(micros>>shift)
+}
+
+// bounds of what stepOf takes for i: from low to below high, in microseconds.
+func bounds(i int) (low, high float64) {
+	if i < 2*steps {
+		return float64(i), float64(i + 1)
+	}
+	shift := i/steps - 1
+	return float64((i%steps + steps) << shift), float64((i%steps + steps + 1) << shift)
+}
+
+func (s *spread) quantiles() (q Quantiles) {
+	total := 0
+	for _, n := range s {
+		total += int(n)
+	}
+	if total == 0 {
+		return q
+	}
+	return Quantiles{P50: s.quantile(.5 * float64(total)), P95: s.quantile(.95 * float64(total))}
+}
+
+// quantile is the duration below which count of those that were added are, as if those of
+// a step were spread over it evenly.
+func (s *spread) quantile(count float64) time.Duration {
+	below := 0.0
+	for i, n := range s {
+		if n := float64(n); n > 0 && below+n >= count {
+			low, high := bounds(i)
+			return time.Duration((low + (high-low)*(count-below)/n) * float64(time.Microsecond))
+		} else {
+			below += n
+		}
+	}
+	return maxMicros * time.Microsecond
+}
