@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -237,10 +238,19 @@ func TestEnd(t *testing.T) {
 		all = append(all, c)
 	}
 	victim := netip.MustParseAddrPort(all[1].LocalAddr().String())
-	if n := s.End(func(ses *proxy.Session) bool { return ses.Client == victim && ses.Up == 4 && ses.Down == 4 }); n != 1 {
+	isVictim := func(ses *proxy.Session) bool { return ses.Client == victim && ses.Up == 4 && ses.Down == 4 }
+	// The client may have its bytes before they are counted.
+	for end := time.Now().Add(20 * time.Second); !slices.ContainsFunc(s.Sessions(), func(ses proxy.Session) bool { return isVictim(&ses) }); {
+		if time.Now().After(end) {
+			t.Fatalf("the sessions are %+v", s.Sessions())
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cause := errors.New("ended on purpose")
+	if n := s.End(cause, isVictim); n != 1 {
 		t.Fatalf("%d sessions match", n)
 	}
-	if ses := <-closed; ses.Client != victim || ses.Err == nil {
+	if ses := <-closed; ses.Client != victim || ses.Err != cause {
 		t.Errorf("ended: %+v", ses)
 	}
 	if n := len(s.Sessions()); n != 2 {
@@ -248,6 +258,41 @@ func TestEnd(t *testing.T) {
 	}
 	all[0].send([]byte("pong"))
 	all[0].expect([]byte("pong"))
+}
+
+// End does not wait for a way out that is asked, nor does the connection.
+func TestEndWhileAsked(t *testing.T) {
+	closed := make(chan *proxy.Session, 1)
+	out := askedEgress{asked: make(chan struct{})}
+	s := &proxy.Server{Closed: func(ses *proxy.Session) { closed <- ses }}
+	address := sockstest.Serve(t, s, out)
+	c := connect(t, address)
+	c.send(join([]byte{5, 1, 0}, connect5("silent.test", 80)))
+	<-out.asked
+	cause := errors.New("ended on purpose")
+	if n := s.End(cause, func(*proxy.Session) bool { return true }); n != 1 {
+		t.Fatalf("%d sessions match", n)
+	}
+	select {
+	case ses := <-closed:
+		if ses.Err != cause {
+			t.Errorf("ended: %+v", ses)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the way out is still asked")
+	}
+}
+
+// askedEgress answers when nobody wants to know any more.
+type askedEgress struct {
+	egress.Unsupported
+	asked chan struct{}
+}
+
+func (e askedEgress) Dial(ctx context.Context, _ *socks.Request) (net.Conn, socks.Addr, error) {
+	close(e.asked)
+	<-ctx.Done()
+	return nil, socks.Addr{}, ctx.Err()
 }
 
 // serverTLS has a certificate that nobody needs to believe.

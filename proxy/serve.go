@@ -41,7 +41,7 @@ func (s *Server) serve(ctx context.Context, t *tracked) {
 	if err == nil {
 		if ses.Egress, err = p.route(ctx, &ses); err == nil { // policy
 			t.show(&ses)
-			a, err = p.ask(ctx, &ses, c) // egress
+			a, err = p.ask(ctx, t, &ses, c) // egress
 		}
 	}
 	ses.Status = p.told(req, err)
@@ -95,7 +95,7 @@ func (a answer) close() {
 }
 
 // ask is where a command meets a way out.
-func (p *Policy) ask(ctx context.Context, ses *Session, c net.Conn) (a answer, err error) {
+func (p *Policy) ask(ctx context.Context, t *tracked, ses *Session, c net.Conn) (a answer, err error) {
 	out, r, start := ses.Egress, ses.Request, time.Now()
 	until := start.Add(p.connectTimeout())
 	if end := ses.Start.Add(p.TotalTimeout); p.TotalTimeout > 0 && end.Before(until) {
@@ -110,6 +110,8 @@ func (p *Policy) ask(ctx context.Context, ses *Session, c net.Conn) (a answer, e
 	}
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
+	t.asking(cancel)
+	defer t.asking(nil)
 	switch r.Command {
 	case socks.Connect:
 		a.conn, a.bound, err = out.Dial(ctx, r)

@@ -254,8 +254,9 @@ func (s *Server) Moved() (up, down int64) {
 }
 
 // End ends the connections of which match says so, at once, and returns how many these
-// are. It does not wait for their sessions to be told.
-func (s *Server) End(match func(*Session) bool) int {
+// are. It does not wait for their sessions to be told. The cause is what their Err will be;
+// if it is nil, that is an error of the connection.
+func (s *Server) End(cause error, match func(*Session) bool) int {
 	s.mu.Lock()
 	var ended []*tracked
 	for t := range s.conns {
@@ -265,7 +266,7 @@ func (s *Server) End(match func(*Session) bool) int {
 	}
 	s.mu.Unlock()
 	for _, t := range ended {
-		t.close()
+		t.end(cause)
 	}
 	return len(ended)
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"sync"
 	"time"
@@ -18,7 +19,8 @@ type tracked struct {
 	conn    net.Conn
 	relay   *relay.Relay // once handed over
 	total   *time.Timer
-	cause   error // why it was closed from outside
+	cancel  context.CancelFunc // of the question to the way out, while there is one
+	cause   error              // why it was closed from outside
 	closed  bool
 }
 
@@ -82,6 +84,17 @@ func (t *tracked) limit(d time.Duration) {
 	t.total = time.AfterFunc(d-time.Since(t.session.Start), func() { t.end(ErrTotal) })
 }
 
+// asking makes cancel what ends the question to the way out, or nil when that is over.
+func (t *tracked) asking(cancel context.CancelFunc) {
+	t.mu.Lock()
+	t.cancel = cancel
+	closed := t.closed
+	t.mu.Unlock()
+	if closed && cancel != nil {
+		cancel()
+	}
+}
+
 // close ends the connection from outside; its session still finishes.
 func (t *tracked) close() { t.end(nil) }
 
@@ -91,8 +104,11 @@ func (t *tracked) end(cause error) {
 		t.cause = cause
 	}
 	t.closed = true
-	r, c := t.relay, t.conn
+	r, c, cancel := t.relay, t.conn, t.cancel
 	t.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
 	if r != nil {
 		r.Close()
 	} else {

@@ -34,6 +34,12 @@ var (
 	errNotClient  = errors.New("client is in no allow-client")
 )
 
+// Why a connection was ended from here.
+var (
+	errReloaded = errors.New("ended by a reload (reload-drain)")
+	errOperator = errors.New("ended by the operator")
+)
+
 // daemon is the running hosier: one server, the listeners, and the generation of the
 // configuration that new connections get.
 type daemon struct {
@@ -338,7 +344,7 @@ func (d *daemon) reload(ctx context.Context) error {
 	}
 	ended := 0
 	if d.current.Load().config.ReloadEnd {
-		ended = d.server.End(func(ses *proxy.Session) bool { return ses.Start.Before(began) })
+		ended = d.server.End(errReloaded, func(ses *proxy.Session) bool { return ses.Start.Before(began) })
 	}
 	d.log.Info("configuration reloaded", "file", d.source.file, "ended", ended)
 	return nil

@@ -38,7 +38,7 @@ func redactor(l config.Log) telemetry.Redactor {
 // target: the mistake of a user, a limit, a rule.
 func ownWords(err error) string {
 	for _, known := range []error{
-		errNoPassword, errNotClient, users.ErrWrong, users.ErrBusy, relay.ErrIdle, relay.ErrClosed,
+		errNoPassword, errNotClient, errReloaded, errOperator, users.ErrWrong, users.ErrBusy, relay.ErrIdle, relay.ErrClosed,
 		leaks.ErrUnsafe,
 		limits.ErrFull, limits.ErrClient, limits.ErrRate, limits.ErrUser,
 	} {
