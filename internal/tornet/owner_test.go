@@ -34,7 +34,7 @@ func TestOwnerKilled(t *testing.T) {
 	pids := killedOwner(t)
 	died := time.Now()
 	t.Parallel()
-	eventually(t, 30*time.Second, "every daemon of the killed process gone", func() bool { return !slices.ContainsFunc(pids, alive) })
+	eventually(t, "every daemon of the killed process gone", func() bool { return !slices.ContainsFunc(pids, alive) })
 	t.Logf("seen that all daemons ended %v after their owner", time.Since(died).Round(time.Millisecond))
 }
 

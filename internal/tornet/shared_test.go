@@ -72,7 +72,7 @@ func TestHTTPTunnel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	conn.SetDeadline(time.Now().Add(hang))
 	fmt.Fprintf(conn, "CONNECT www.%s:%d HTTP/1.0\r\n\r\n", Domain, n.Web.Port())
 	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, " 200 ") {
 		t.Errorf("got %q, %v", line, err)
@@ -91,7 +91,7 @@ func TestControl(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	conn.SetDeadline(time.Now().Add(hang))
 	fmt.Fprintf(conn, "AUTHENTICATE %x\r\nGETCONF MaxCircuitDirtiness\r\n", cookie)
 	r := bufio.NewScanner(conn)
 	for _, want := range []string{"250 OK", "250 MaxCircuitDirtiness=60"} {
@@ -110,19 +110,27 @@ func TestNewName(t *testing.T) {
 	}
 }
 
-// A tor that nobody gave keys or a consensus must find its own way in.
-func TestJoin(t *testing.T) {
-	t.Parallel()
-	n := shared.Get(t)
+// guest returns a tor that is no part of the network but may join it, with lines added to
+// its torrc. It is not started.
+func (n *Network) guest(t *testing.T, lines string) *daemon {
+	t.Helper()
 	ports, err := freePorts(n.host, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &daemon{name: "guest", program: n.program, dir: t.TempDir(), host: n.host, ports: ports}
-	text := n.ClientTorrc() + d.torrc() + "SocksPort " + d.address(0) + "\n"
+	text := n.ClientTorrc() + d.torrc() + "SocksPort " + d.address(0) + "\n" + lines
 	if err := os.WriteFile(filepath.Join(d.dir, "torrc"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return d
+}
+
+// A tor that nobody gave keys or a consensus must find its own way in.
+func TestJoin(t *testing.T) {
+	t.Parallel()
+	n := shared.Get(t)
+	d := n.guest(t, "")
 	if err := d.start(); err != nil {
 		t.Fatal(err)
 	}

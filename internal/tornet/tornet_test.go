@@ -32,7 +32,7 @@ func through(t *testing.T, socks string) *http.Transport {
 // body returns a page fetched through a SOCKS5 server.
 func body(t *testing.T, socks, page string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	var b strings.Builder
 	if err := fetch(ctx, through(t, socks), page, &b); err != nil {
@@ -46,17 +46,21 @@ func (n *Network) page(label, path string) string {
 	return fmt.Sprintf("http://%s.%s:%d%s", label, Domain, n.Web.Port(), path)
 }
 
-// eventually waits until ok, and fails the test after limit.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+// hang is the time after which a test no longer waits: many times what a slow and busy
+// machine takes.
+const hang = 2 * time.Minute
+
+// eventually waits until ok, and fails the test if that hangs.
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(limit)
+	deadline := time.After(hang)
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for !ok() {
 		select {
 		case <-again.C:
 		case <-deadline:
-			t.Fatalf("not within %v: %s", limit, what)
+			t.Fatalf("not within %v: %s", hang, what)
 		}
 	}
 }
@@ -113,7 +117,7 @@ func TestNetwork(t *testing.T) {
 	})
 
 	testClosed(t, n)
-	eventually(t, 5*time.Second, "no goroutine of the network left", func() bool { return goroutines() <= before })
+	eventually(t, "no goroutine of the network left", func() bool { return goroutines() <= before })
 }
 
 // testClosed closes a network and looks for what may be left of it.
@@ -174,16 +178,75 @@ func TestStartErrors(t *testing.T) {
 		}
 	})
 	t.Run("never-ready", func(t *testing.T) {
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errors.New("the test's patience"))
-		defer cancel()
-		_, err := Start(ctx, Options{Clients: 1, ClientLines: []string{"DisableNetwork 1"}})
-		for _, want := range []string{"client1 (pid ", "the test's patience", "its log ends:\n", "DisableNetwork"} {
-			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("got %v, want %q in it", err, want)
+		dir := t.TempDir()
+		ctx, impatient := context.WithCancelCause(t.Context())
+		defer impatient(nil)
+		returned := make(chan struct{})
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			// The client runs, or this would never be in its log; Start waits for nothing else.
+			if waitLog(returned, filepath.Join(dir, "client1", "log"), networkOff) {
+				impatient(errors.New("the test's patience"))
 			}
-		}
+		}()
+		_, err := Start(ctx, Options{Dir: dir, Clients: 1, ClientLines: []string{"DisableNetwork 1"}})
+		close(returned)
+		<-watched
+		wantIn(t, err, "client1 (pid ", "the test's patience", "its log ends:\n")
 	})
-	eventually(t, 5*time.Second, "no goroutine left of networks that did not start", func() bool { return goroutines() <= before })
+	eventually(t, "no goroutine left of networks that did not start", func() bool { return goroutines() <= before })
+}
+
+// The last that a tor logs of which DisableNetwork is set: it will never be ready.
+const networkOff = "Delaying directory fetches: DisableNetwork is set"
+
+// waitLog waits until text is in a file, and reports whether it is there. It gives up when
+// stop is closed.
+func waitLog(stop <-chan struct{}, file, text string) bool {
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		if log, err := os.ReadFile(file); err == nil && bytes.Contains(log, []byte(text)) {
+			return true
+		}
+		select {
+		case <-again.C:
+		case <-stop:
+			return false
+		}
+	}
+}
+
+// wantIn fails the test unless err has all the texts.
+func wantIn(t *testing.T, err error, texts ...string) {
+	t.Helper()
+	for _, want := range texts {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+}
+
+// What a daemon printed last stands in the error when the wait for it ends. The file that a
+// tor logs to may be ahead of what it printed, so this waits for the printed line.
+func TestAwaitQuotes(t *testing.T) {
+	t.Parallel()
+	n := shared.Get(t)
+	d := n.guest(t, "DisableNetwork 1\n")
+	if err := d.start(); err != nil {
+		t.Fatal(err)
+	}
+	defer d.kill()
+	limited, cancel := withLimit(t.Context())
+	defer cancel()
+	if err := d.await(limited, networkOff); err != nil {
+		t.Fatal(err)
+	}
+	ctx, impatient := context.WithCancelCause(t.Context())
+	impatient(errors.New("the test's patience"))
+	err := d.await(ctx, bootstrapped)
+	wantIn(t, err, fmt.Sprintf("guest (pid %d)", d.pid()), bootstrapped, "the test's patience", "its log ends:\n", networkOff)
 }
 
 func TestPortTaken(t *testing.T) {
