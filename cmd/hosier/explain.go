@@ -18,16 +18,18 @@ import (
 	"hosier/socks"
 )
 
-type explainOptions struct {
-	source   source
-	listener string
-	client   string
+// question is a request that somebody thinks of, in their words.
+type question struct {
+	target   string // a URL, host:port or a host
+	listener string // "" for the first
+	client   string // "" for this host
 	user     string
 	command  string
 }
 
 func explainCommand() *cobra.Command {
-	var o explainOptions
+	var s source
+	var q question
 	cmd := &cobra.Command{
 		Use:   "explain [--config FILE] [--listener NAME] [--client ADDR] [--user NAME] URL",
 		Short: "Tell what would happen to a request, and why",
@@ -40,40 +42,49 @@ The exit code is 1 if the request would be refused.`,
   hosier explain --via tor 192.0.2.1:443`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.source.flags = flagsOf(cmd.Flags())
-			return explainRequest(o, args[0], cmd.OutOrStdout())
+			s.flags, q.target = flagsOf(cmd.Flags()), args[0]
+			c, err := s.load()
+			if err != nil {
+				return err
+			}
+			e := explainer{config: c, users: users.Load}
+			return e.explain(cmd.OutOrStdout(), q)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.source.file, "config", "", "read the configuration `FILE`")
-	f.StringVar(&o.listener, "listener", "", "by the listener of this `NAME` or address (default the first)")
-	f.StringVar(&o.client, "client", "", "asked by a client at this `ADDR` (default 127.0.0.1)")
-	f.StringVar(&o.user, "user", "", "asked by this user, who has logged in")
-	f.StringVar(&o.command, "command", "connect", "a `WORD` of connect, resolve, resolve-ptr, bind, associate")
+	f.StringVar(&s.file, "config", "", "read the configuration `FILE`")
+	f.StringVar(&q.listener, "listener", "", "by the listener of this `NAME` or address (default the first)")
+	f.StringVar(&q.client, "client", "", "asked by a client at this `ADDR` (default 127.0.0.1)")
+	f.StringVar(&q.user, "user", "", "asked by this user, who has logged in")
+	f.StringVar(&q.command, "command", "connect", "a `WORD` of connect, resolve, resolve-ptr, bind, associate")
 	configFlags(f)
 	return cmd
 }
 
-func explainRequest(o explainOptions, target string, w io.Writer) error {
-	c, err := o.source.load()
-	if err != nil {
-		return err
-	}
-	l, err := findListener(c, o.listener)
+// explainer tells what a configuration has become of requests.
+type explainer struct {
+	config *config.Config
+	at     map[string]string // where listeners are, by their names; not needed
+	users  func(file string) (*users.List, error)
+}
+
+// explain writes what would happen. An error is a usageError if there is no such request,
+// and refused if that is the outcome.
+func (e explainer) explain(w io.Writer, q question) error {
+	c := e.config
+	l, err := e.listener(q.listener)
 	if err != nil {
 		return usageError{err}
 	}
-	r, err := explainedRequest(o, target)
+	r, err := explainedRequest(q)
 	if err != nil {
 		return usageError{err}
 	}
-	if r.Listener = l.Address; l.Address == "" || strings.HasPrefix(l.Address, "systemd:") {
-		r.Listener = "unix:" + l.Name // nobody knows yet where it is
-	}
+	r.Listener = e.place(l)
 	fmt.Fprintf(w, "request:   %v %s\n", r.Command, r.Target())
-	fmt.Fprintf(w, "listener:  %s%s\n", l.Name, listenerPlace(l))
+	fmt.Fprintf(w, "listener:  %s%s\n", l.Name, e.listenerPlace(l))
 	fmt.Fprintf(w, "identity:  %s\n", identity(l, r))
-	if refusal := notServed(l, r); refusal != nil {
+	if refusal := e.notServed(l, r); refusal != nil {
 		fmt.Fprintf(w, "refused:   %v\n", refusal)
 		return refused{refusal}
 	}
@@ -100,24 +111,39 @@ type refused struct{ error }
 
 func (r refused) Unwrap() error { return r.error }
 
-func findListener(c *config.Config, name string) (*config.Listener, error) {
+func (e explainer) listener(name string) (*config.Listener, error) {
 	var names []string
-	for i := range c.Listeners {
-		l := &c.Listeners[i]
-		if name == "" || name == l.Name || name == l.Address {
+	for i := range e.config.Listeners {
+		l := &e.config.Listeners[i]
+		if name == "" || name == l.Name || name == l.Address || name == e.at[l.Name] {
 			return l, nil
 		}
 		names = append(names, l.Name)
 	}
-	return nil, fmt.Errorf("--listener %s: there is no listener of this name; there are: %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("listener %q: there is no listener of this name; there are: %s", name, strings.Join(names, ", "))
 }
 
-func listenerPlace(l *config.Listener) string {
+// place is how requests know the listener.
+func (e explainer) place(l *config.Listener) string {
 	switch {
-	case l.Name != l.Address && l.At.Line > 0:
-		return fmt.Sprintf(" at %s (%v)", l.Address, l.At)
-	case l.Name != l.Address:
-		return " at " + l.Address
+	case e.at[l.Name] != "":
+		return e.at[l.Name]
+	case l.Address == "" || strings.HasPrefix(l.Address, "systemd:"):
+		return "unix:" + l.Name // nobody knows yet where it is
+	}
+	return l.Address
+}
+
+func (e explainer) listenerPlace(l *config.Listener) string {
+	address := l.Address
+	if at := e.at[l.Name]; at != "" {
+		address = at
+	}
+	switch {
+	case l.Name != address && l.At.Line > 0:
+		return fmt.Sprintf(" at %s (%v)", address, l.At)
+	case l.Name != address:
+		return " at " + address
 	case l.At.Line > 0:
 		return fmt.Sprintf(" (%v)", l.At)
 	}
@@ -125,28 +151,28 @@ func listenerPlace(l *config.Listener) string {
 }
 
 // explainedRequest makes the request as the handshake would.
-func explainedRequest(o explainOptions, target string) (*socks.Request, error) {
+func explainedRequest(q question) (*socks.Request, error) {
 	commands := map[string]socks.Command{
 		"connect": socks.Connect, "bind": socks.Bind, "associate": socks.Associate,
 		"resolve": socks.Resolve, "resolve-ptr": socks.ResolvePTR,
 	}
-	r := &socks.Request{Version: socks.V5, Command: commands[o.command], User: o.user}
+	r := &socks.Request{Version: socks.V5, Command: commands[q.command], User: q.user}
 	if r.Command == 0 {
-		return nil, fmt.Errorf("--command %s: the words are connect, bind, associate, resolve, resolve-ptr", o.command)
+		return nil, fmt.Errorf("command %q: the words are connect, bind, associate, resolve, resolve-ptr", q.command)
 	}
-	client := o.client
+	client := q.client
 	if client == "" {
 		client = "127.0.0.1"
 	}
 	ip, err := netip.ParseAddr(client)
 	if err != nil {
-		return nil, fmt.Errorf("--client %s: write an address such as 192.168.1.20", client)
+		return nil, fmt.Errorf("client %q: write an address such as 192.168.1.20", client)
 	}
 	r.Client = netip.AddrPortFrom(ip.Unmap(), 0)
-	if o.user != "" {
-		r.Auth = socks.Auth{Method: socks.UserPass, User: o.user}
+	if q.user != "" {
+		r.Auth = socks.Auth{Method: socks.UserPass, User: q.user}
 	}
-	if r.Addr, err = explainedTarget(target); err != nil {
+	if r.Addr, err = explainedTarget(q.target); err != nil {
 		return nil, err
 	}
 	if r.Command == socks.Resolve || r.Command == socks.ResolvePTR {
@@ -193,16 +219,16 @@ func identity(l *config.Listener, r *socks.Request) string {
 }
 
 // notServed is what stands before the rules.
-func notServed(l *config.Listener, r *socks.Request) error {
+func (e explainer) notServed(l *config.Listener, r *socks.Request) error {
 	switch {
 	case l.Users != "" && r.User == "":
-		return fmt.Errorf("the listener %s is for users; say --user NAME", l.Name)
+		return fmt.Errorf("the listener %s is for users, and the question names none", l.Name)
 	case !admits(l, r):
 		return fmt.Errorf("%w (%v)", errNotClient, r.Client.Addr())
 	case l.Users == "":
 		return nil
 	}
-	list, err := users.Load(l.Users)
+	list, err := e.users(l.Users)
 	if err == nil && !list.Has(r.User) {
 		err = fmt.Errorf("there is no user %q in %s", r.User, l.Users)
 	}
