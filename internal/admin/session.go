@@ -142,6 +142,16 @@ func (s *Server) requireSession(next http.Handler) http.Handler {
 	})
 }
 
+// SignedIn reports whether who made the request would be let in now. A handler that streams
+// asks it again and again, since a session may end before the stream does.
+func (s *Server) SignedIn(r *http.Request) bool {
+	if r.Header.Get("Authorization") != "" {
+		return s.hasToken(r)
+	}
+	_, ok := s.sessionOf(r)
+	return ok
+}
+
 func refuse(w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate", `Bearer realm="hosier"`)
 	text(w, http.StatusUnauthorized, "Not signed in: run \"hosier console\" and open the link it prints. Scripts send Authorization: Bearer TOKEN.")

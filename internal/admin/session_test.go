@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -141,6 +142,72 @@ func TestSignIn(t *testing.T) {
 	b.cookie = was
 	if code, _ := b.do(t, "GET", base+"/", "", nil); code != http.StatusUnauthorized {
 		t.Errorf("signed out: %d", code)
+	}
+}
+
+// A handler that goes on learns when its session has ended.
+func TestSignedIn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "tcp", Options{})
+	base := "http://" + s.at
+	asks := make(chan chan bool)
+	stream := func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		http.NewResponseController(w).Flush()
+		for answer := range asks {
+			answer <- s.SignedIn(r)
+		}
+	}
+	s.Handle("GET /stream", http.HandlerFunc(stream))
+	isIn := func() bool {
+		answer := make(chan bool)
+		asks <- answer
+		return <-answer
+	}
+	b := newBrowser(t)
+	b.do(t, "GET", s.link(t), "", nil)
+	_, page := b.do(t, "GET", base+"/", "", nil)
+	csrf, _ := strings.CutPrefix(page, "console ")
+	for _, c := range []struct {
+		name, header string
+		end          func()
+		after        bool
+	}{
+		{"token", "Authorization: Bearer " + s.o.Token.Reveal(), func() {}, true},
+		{"session", "", func() { b.do(t, "POST", base+"/signout", "X-CSRF-Token: "+csrf, nil) }, false},
+	} {
+		r, err := http.NewRequest("GET", base+"/stream", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, value, ok := strings.Cut(c.header, ": "); ok {
+			r.Header.Set(name, value)
+		} else {
+			r.AddCookie(b.cookie)
+		}
+		resp, err := b.Do(r)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(c.name, resp, err)
+		}
+		if !isIn() {
+			t.Errorf("%s: not signed in", c.name)
+		}
+		c.end()
+		if isIn() != c.after {
+			t.Errorf("%s: signed in at the end: %t", c.name, !c.after)
+		}
+		resp.Body.Close()
+	}
+	close(asks)
+	for _, bad := range []string{"Bearer x", "Basic " + s.o.Token.Reveal()} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Authorization", bad)
+		if s.SignedIn(r) {
+			t.Errorf("%s: signed in", bad[:6])
+		}
+	}
+	if s.SignedIn(httptest.NewRequest("GET", "/", nil)) {
+		t.Error("nobody is signed in")
 	}
 }
 
