@@ -48,7 +48,7 @@ func (s *Server) serve(ctx context.Context, t *tracked) {
 	c.SetDeadline(time.Now().Add(replyTimeout))
 	_, werr := c.Write(appendReply(make([]byte, 0, 64), req, ses.Status, a.bound, err)) // reply, exactly once
 	if werr != nil && err == nil {
-		err = fmt.Errorf("reply: %w", werr)
+		err = fmt.Errorf("reply: %w: %w", ErrClientLeft, werr)
 	}
 	if a.conn == nil || err != nil { // a RESOLVE ends here, too
 		a.close()
@@ -60,6 +60,10 @@ func (s *Server) serve(ctx context.Context, t *tracked) {
 	t.limit(p.TotalTimeout)
 	s.startRelay(t, p, relay.Pair{Client: c, Server: a.conn, ToServer: early}) // relay
 }
+
+// ErrClientLeft says that the connection to a client broke after its request was granted:
+// it may have what it wanted.
+var ErrClientLeft = errors.New("proxy: client broke the connection off")
 
 var errNoPolicy = errors.New("there is no policy for this connection")
 
@@ -163,6 +167,9 @@ func (s *Server) startRelay(t *tracked, p *Policy, pair relay.Pair) {
 		ses.Up, ses.Down = res.Up, res.Down
 		if !res.First.IsZero() {
 			ses.FirstByte = res.First.Sub(start)
+		}
+		if relay.IsOfClient(res.Err) {
+			res.Err = fmt.Errorf("%w: %w", ErrClientLeft, res.Err)
 		}
 		t.finish(&ses, res.Err)
 	}

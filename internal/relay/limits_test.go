@@ -139,6 +139,8 @@ func (s suite) reset(t *testing.T) {
 		expectReset(t, to)
 		if r := j.result(); !errors.Is(r.Err, syscall.ECONNRESET) || r.Up+r.Down != 10 {
 			t.Errorf("Result = %+v, want 10 bytes and a reset", r)
+		} else if IsOfClient(r.Err) != (from == j.client) {
+			t.Errorf("Result.Err = %v, which is said to be of the other side", r.Err)
 		}
 	}
 }
@@ -180,6 +182,8 @@ func (s suite) resetInFlood(t *testing.T) {
 		}
 		if r := j.result(); !errors.Is(r.Err, syscall.ECONNRESET) && !errors.Is(r.Err, syscall.EPIPE) {
 			t.Errorf("Result.Err = %v, want a reset", r.Err)
+		} else if IsOfClient(r.Err) != (dying == j.client) {
+			t.Errorf("Result.Err = %v, which is said to be of the other side", r.Err)
 		}
 		background.Wait()
 	}

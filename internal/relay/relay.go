@@ -269,17 +269,25 @@ func (d direction) back() direction { return 1 - d }
 
 // failure is an operation on one of the two connections that failed.
 type failure struct {
-	what  string
-	read  bool // it was a read
-	cause error
+	what   string
+	read   bool // it was a read
+	client bool // of or to the client
+	cause  error
+}
+
+// IsOfClient reports whether err, of a [Result], says that the connection to the client
+// failed.
+func IsOfClient(err error) bool {
+	f := (*failure)(nil)
+	return errors.As(err, &f) && f.client
 }
 
 func readFailure(d direction, cause error) *failure {
-	return &failure{what: [...]string{"read from client", "read from server"}[d], read: true, cause: cause}
+	return &failure{what: [...]string{"read from client", "read from server"}[d], read: true, client: d == toServer, cause: cause}
 }
 
 func writeFailure(d direction, cause error) *failure {
-	return &failure{what: [...]string{"write to server", "write to client"}[d], cause: cause}
+	return &failure{what: [...]string{"write to server", "write to client"}[d], client: d == toClient, cause: cause}
 }
 
 // Error tells side and cause, but no addresses: whoever logs them decides that.

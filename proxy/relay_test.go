@@ -1,14 +1,18 @@
 package proxy_test
 
 import (
+	"errors"
 	"io"
+	"net"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"hosier/egress"
 	"hosier/internal/sockstest"
 	"hosier/proxy"
+	"hosier/socks"
 )
 
 // While connections come and go the totals never fall, and no byte is counted twice: they
@@ -66,5 +70,38 @@ func TestMoved(t *testing.T) {
 			t.Fatalf("%d up and %d down, want %d each", up, down, want)
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// Who broke a connection off can be told: a client, which may have had what it wanted, or
+// the target.
+func TestClientLeft(t *testing.T) {
+	target, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { target.Close() })
+	closed := make(chan *proxy.Session, 1)
+	s := &proxy.Server{Closed: func(ses *proxy.Session) { closed <- ses }}
+	address := sockstest.Serve(t, s, &egress.Direct{})
+	for _, byClient := range []bool{true, false} {
+		c := connect(t, address)
+		c.send(join([]byte{5, 1, 0}, connect5("127.0.0.1", target.Addr().(*net.TCPAddr).AddrPort().Port())))
+		c.expect([]byte{5, 0, 5, 0, 0, 1, 127, 0, 0, 1})
+		far, err := target.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		breaks, stays := far, net.Conn(c)
+		if byClient {
+			breaks, stays = c, far
+		}
+		breaks.(interface{ SetLinger(int) error }).SetLinger(0)
+		breaks.Close()
+		ses := <-closed
+		if !errors.Is(ses.Err, syscall.ECONNRESET) || errors.Is(ses.Err, proxy.ErrClientLeft) != byClient || ses.Status != socks.Succeeded {
+			t.Errorf("broken off by the client: %v; got %v, status %v", byClient, ses.Err, ses.Status)
+		}
+		stays.Close()
 	}
 }
