@@ -2,15 +2,11 @@ package telemetry
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,36 +175,6 @@ func TestSteps(t *testing.T) {
 	}
 	if end != maxMicros+1 || stepOf(1<<63) != spreadLen-1 {
 		t.Errorf("the last step ends at %v", end)
-	}
-}
-
-func TestFailed(t *testing.T) {
-	t.Parallel()
-	reset := &net.OpError{Op: "read", Err: syscall.ECONNRESET}
-	request := &socks.Request{Version: socks.V5, Command: socks.Connect}
-	for _, c := range []struct {
-		name string
-		ses  proxy.Session
-		want bool
-	}{
-		{"served", proxy.Session{Request: request}, false},
-		{"served-then-cut", proxy.Session{Request: request, Err: reset}, false},
-		{"refused", proxy.Session{Request: request, Status: socks.NotAllowed, Err: socks.NotAllowed}, true},
-		{"failed", proxy.Session{Request: request, Status: socks.HostUnreachable, Err: io.EOF}, true},
-		{"page", proxy.Session{Err: proxy.ErrPage}, false},
-		{"options", proxy.Session{Err: proxy.ErrOptions}, false},
-		{"left-silently", proxy.Session{Err: io.EOF}, false},
-		{"port-scan", proxy.Session{Err: reset}, false},
-		{"left-in-its-handshake", proxy.Session{Err: io.ErrUnexpectedEOF}, true},
-		{"not-SOCKS", proxy.Session{Err: socks.ErrNotSOCKS}, true},
-		{"login", proxy.Session{Err: fmt.Errorf("%w: %w", socks.ErrAuth, errors.New("wrong"))}, true},
-		{"TLS", proxy.Session{Err: tls.RecordHeaderError{}}, true},
-		{"probe", proxy.Session{Err: proxy.ErrProbe}, true},
-		{"timed-out", proxy.Session{Err: context.DeadlineExceeded}, true},
-	} {
-		if got := failed(&c.ses); got != c.want {
-			t.Errorf("%s: got %v", c.name, got)
-		}
 	}
 }
 

@@ -45,19 +45,6 @@ func (l *live) Collect(ch chan<- prometheus.Metric) {
 	l.collectHealth(ch)
 }
 
-// stages of an open connection.
-var stages = [...]string{"handshake", "connect", "relay"}
-
-func stageOf(ses *proxy.Session) int {
-	switch {
-	case ses.Request == nil:
-		return 0
-	case ses.Connect == 0:
-		return 1
-	}
-	return 2
-}
-
 func (l *live) collectSessions(ch chan<- prometheus.Metric) {
 	if l.sessions == nil {
 		return

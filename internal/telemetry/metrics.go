@@ -68,15 +68,12 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 
 // count takes a session at its end.
 func (m *metrics) count(ses *proxy.Session) {
-	egress := none
+	egress, d, command, status := none, none, none, none
 	if ses.Egress != nil {
 		egress = egressName(ses.Egress)
 	}
-	r := ses.Request
-	d := dialect(r)
-	command, status := none, none
-	if r != nil {
-		command, status = commandLabel(r.Command), statusLabel(ses.Status)
+	if r := ses.Request; r != nil {
+		d, command, status = dialect(r), commandLabel(r.Command), statusLabel(ses.Status)
 		m.handshake.WithLabelValues(d).Observe(ses.Handshake.Seconds())
 	}
 	m.connections.WithLabelValues(d, command, status, egress).Inc()

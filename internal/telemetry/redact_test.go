@@ -45,6 +45,7 @@ func TestReason(t *testing.T) {
 		{"dns-timeout", &net.DNSError{Name: "foo.test", IsTimeout: true}, "lookup: timed out"},
 		{"dns-server", &net.DNSError{Name: "foo.test", Err: "server misbehaving"}, "lookup failed"},
 		{"format", &socks.FormatError{Status: socks.GeneralFailure, Text: "host name is empty"}, "host name is empty"},
+		{"client-left", fmt.Errorf("%w: %w", proxy.ErrClientLeft, &net.OpError{Op: "read", Err: syscall.ECONNRESET}), "client broke the connection off: read: connection reset by peer"},
 		{"login", fmt.Errorf("%w: %w: %w", socks.ErrAuth, socks.NotAllowed, own), "login refused: not allowed by ruleset: own words"},
 		{"limit", fmt.Errorf("%w: 10 for 192.0.2.1", proxy.ErrLimit), "client has reached its limit"},
 		{"deadline", fmt.Errorf("x: %w", context.DeadlineExceeded), "timed out"},
@@ -203,7 +204,7 @@ func (s secrets) leaf(t *rapid.T) error {
 		&socks.FormatError{Status: socks.GeneralFailure, Text: "host name is empty"},
 		socks.HostUnreachable, socks.Status(0x55), syscall.EHOSTUNREACH,
 		context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, net.ErrClosed,
-		proxy.ErrFull, proxy.ErrLimit, proxy.ErrDialect, proxy.ErrTotal, socks.ErrAuth, errors.ErrUnsupported,
+		proxy.ErrFull, proxy.ErrLimit, proxy.ErrDialect, proxy.ErrTotal, proxy.ErrClientLeft, socks.ErrAuth, errors.ErrUnsupported,
 		timeout{},
 		uncomparable{s.name},
 	}).Draw(t, "leaf")
@@ -247,7 +248,8 @@ func (s secrets) request(t *rapid.T) *socks.Request {
 	return r
 }
 
-// Whatever wraps whatever, a redacted line tells neither target nor client nor password.
+// Whatever wraps whatever, neither a redacted line nor what is kept of a failure tells target,
+// client or password.
 func TestRedactedLineTellsNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -259,10 +261,13 @@ func TestRedactedLineTellsNothing(t *testing.T) {
 		ses := session()
 		ses.Client, ses.Request, ses.Err = s.client, s.request(rt), err
 		var text, json bytes.Buffer
+		var kept []Entry
 		for _, h := range []slog.Handler{slog.NewTextHandler(&text, nil), slog.NewJSONHandler(&json, nil)} {
-			New(Options{Log: slog.New(h), Connections: true}).Closed(ses)
+			tel := New(Options{Log: slog.New(h), Connections: true})
+			tel.Closed(ses)
+			kept = append(kept, tel.Failures()...)
 		}
-		for _, line := range []string{text.String(), json.String()} {
+		for _, line := range []string{text.String(), json.String(), fmt.Sprintf("reason: %+v", kept)} {
 			if line == "" {
 				rt.Fatal("there is no line")
 			}

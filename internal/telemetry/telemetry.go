@@ -56,7 +56,9 @@ type Telemetry struct {
 	telling atomic.Pointer[telling]
 	log     *slog.Logger
 	metrics *metrics
-	history history
+
+	history  history
+	failures failures
 
 	mu     sync.Mutex
 	unsafe map[uint64]struct{} // open connections that were found unsafe, by ID
@@ -80,21 +82,40 @@ type telling struct {
 }
 
 // Tell puts another Redactor in force, and says whether to write a line a connection.
-func (t *Telemetry) Tell(r Redactor, connections bool) { t.telling.Store(&telling{r, connections}) }
+func (t *Telemetry) Tell(r Redactor, connections bool) {
+	t.telling.Store(&telling{r, connections})
+	t.failures.tell(r.Reveal)
+}
 
 // Redactor returns what decides what may be told.
 func (t *Telemetry) Redactor() Redactor { return t.telling.Load().Redactor }
 
 // Closed takes a session at its end. It is a [proxy.Server.Closed].
 func (t *Telemetry) Closed(ses *proxy.Session) {
-	unsafe := t.wasUnsafe(ses)
+	unsafe, fails := t.wasUnsafe(ses), failed(ses)
 	t.metrics.count(ses)
-	t.history.ended(ses, failed(ses))
-	if now := t.telling.Load(); now.connections && t.log.Enabled(context.Background(), slog.LevelInfo) {
+	t.history.ended(ses, fails)
+	now := t.telling.Load()
+	fails = fails || cutShort(ses)
+	logs := now.connections && t.log.Enabled(context.Background(), slog.LevelInfo)
+	if !fails && !logs {
+		return
+	}
+	e := now.Entry(ses)
+	if fails {
+		t.failures.add(e, now.Reveal)
+	}
+	if logs {
 		var room [maxFields]slog.Attr
-		t.log.LogAttrs(context.Background(), slog.LevelInfo, "connection", now.line(room[:0], ses, unsafe)...)
+		t.log.LogAttrs(context.Background(), slog.LevelInfo, "connection", line(room[:0], ses, &e, unsafe)...)
 	}
 }
+
+// Failures returns the last 200 connections that were refused, failed or were cut short, the
+// latest first, in the words of when they ended. Not among them are those that ended in
+// order, or as their clients wished, that got the page, and that said nothing. If it is
+// told to hide what it was not before, it forgets them.
+func (t *Telemetry) Failures() []Entry { return t.failures.last() }
 
 // Sample has the history count the bytes that moved since it was called last, in the
 // minute that it is now. It is to be called every few seconds: so many of them may count in

@@ -248,7 +248,8 @@ func TestDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	fields := map[string]bool{}
-	for _, a := range (Redactor{}).line(nil, session(), true) {
+	e := Redactor{}.Entry(session())
+	for _, a := range line(nil, session(), &e, true) {
 		fields[a.Key] = true
 	}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(fields)), table(t, string(page), "The line of a connection")); diff != "" {
@@ -294,9 +295,11 @@ func table(t *testing.T, page, heading string) []string {
 	return names
 }
 
-// The most that a connection may allocate at its end: none where only numbers are kept.
+// The most that a connection in order may allocate at its end: none where only numbers are
+// kept.
 func TestAllocations(t *testing.T) {
 	ses := session()
+	ses.Status, ses.Err = socks.Succeeded, nil
 	for _, c := range []struct {
 		name string
 		tel  *Telemetry
@@ -313,6 +316,7 @@ func TestAllocations(t *testing.T) {
 
 func BenchmarkClosed(b *testing.B) {
 	ses := session()
+	ses.Status, ses.Err = socks.Succeeded, nil
 	for _, c := range []struct {
 		name string
 		tel  *Telemetry

@@ -1,0 +1,91 @@
+package telemetry
+
+import (
+	"fmt"
+	"time"
+
+	"hosier/proxy"
+	"hosier/socks"
+)
+
+// Entry is what may be told of a session, in words. What there is nothing to say of is "".
+type Entry struct {
+	ID         uint64
+	Start, End time.Time // End is zero while the connection is open
+
+	Stage    string // how far an open one came: "handshake", "connect" or "relay"
+	Listener string
+	Client   string
+	User     string
+	Dialect  string
+	Command  string
+	Target   string
+	Rule     string
+	Egress   string
+	Member   string // of the way out
+	Status   string // what the client was told
+	Reason   string // why it failed, or how it ended if not by both sides
+
+	Up, Down int64
+}
+
+// Entry words a session, open or ended, for the log, the console, and whatever else shows
+// one.
+func (d Redactor) Entry(ses *proxy.Session) Entry {
+	e := Entry{
+		ID: ses.ID, Start: ses.Start, End: ses.End,
+		Listener: clean(ses.Listener, maxName), Client: d.Client(ses.Client), User: clean(ses.User, maxName),
+		Target: d.Target(ses.Request), Rule: clean(ses.Rule, maxName), Reason: d.Reason(ses),
+		Up: ses.Up, Down: ses.Down,
+	}
+	stage, open := stageOf(ses), ses.End.IsZero()
+	if open {
+		e.Stage = stages[stage]
+	}
+	if ses.Egress != nil {
+		e.Egress = egressName(ses.Egress)
+	}
+	if r := ses.Request; r != nil {
+		e.Dialect, e.Command, e.Member = dialect(r), r.Command.String(), clean(r.Member, maxName)
+		if !open || stage == relaying {
+			e.Status = fmt.Sprintf("%02X %s", byte(ses.Status), ses.Status)
+		}
+	}
+	return e
+}
+
+// stages of an open connection.
+var stages = [...]string{"handshake", "connect", "relay"}
+
+const relaying = 2
+
+func stageOf(ses *proxy.Session) int {
+	switch {
+	case ses.Request == nil:
+		return 0
+	case ses.Connect == 0:
+		return 1
+	}
+	return relaying
+}
+
+// dialect is the word for the dialect of r.
+func dialect(r *socks.Request) string {
+	switch {
+	case r.Version == socks.V4 && r.Addr.Name != "":
+		return "SOCKS4A"
+	case r.Version == socks.V4:
+		return "SOCKS4"
+	case r.Version == socks.V5:
+		return "SOCKS5"
+	}
+	return "HTTP"
+}
+
+// egressName is the name by which the configuration knows a way out.
+func egressName(e proxy.Egress) string {
+	if named, ok := e.(interface{ Name() string }); ok {
+		return clean(named.Name(), maxName)
+	}
+	return "unnamed"
+}
