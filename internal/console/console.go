@@ -1,0 +1,132 @@
+package console
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Options are what a [Console] is made of.
+type Options struct {
+	Source Source
+
+	// CSRF is what forms and scripts of a page send back, as the field csrf or in the
+	// header X-CSRF-Token, to whoever judges them before the console does.
+	CSRF func(*http.Request) string
+
+	// SignedIn reports whether who made the request would be let in now. Streams ask it
+	// again and again, since a session may end before they do. Nil is always.
+	SignedIn func(*http.Request) bool
+
+	// Reload reads the configuration anew. An error changes nothing, and its text has a
+	// line for each mistake. Nil for none: then there is no button.
+	Reload func() error
+}
+
+// Console makes the pages and answers the API. It must come from [New]; its handlers may
+// be called by many goroutines at once.
+type Console struct {
+	o       Options
+	meter   meter
+	streams chan struct{} // holds a token for each that is open
+}
+
+// New makes a Console.
+func New(o Options) *Console {
+	return &Console{o: o, streams: make(chan struct{}, maxStreams)}
+}
+
+// Register hands each handler to handle, with a pattern of [http.ServeMux] that has a path
+// and no method. Whoever serves them has let in only those who have signed in, and has
+// checked the CSRF value of methods that may change something.
+func (c *Console) Register(handle func(pattern string, h http.Handler)) {
+	byPath := map[string]methods{}
+	for _, r := range c.routes() {
+		if byPath[r.path] == nil {
+			byPath[r.path] = methods{}
+		}
+		byPath[r.path][r.method] = r.serve
+	}
+	for path, m := range byPath {
+		handle(path, m)
+	}
+}
+
+// route is one thing that can be asked for.
+type route struct {
+	method, path string
+	serve        http.HandlerFunc
+}
+
+func (c *Console) routes() []route {
+	all := []route{
+		{http.MethodGet, api + "explain", c.explain},
+		{http.MethodGet, api + "events", c.events},
+		{http.MethodGet, api + "openapi", openAPI},
+		{http.MethodDelete, api + "connections", c.endUser},
+		{http.MethodDelete, api + "connections/{id}", c.endOne},
+		{http.MethodPost, "/connections/close", c.closeForm},
+		{http.MethodGet, "/console/{file}", serveAsset},
+	}
+	for _, t := range topics {
+		all = append(all, route{http.MethodGet, api + t.name, c.answerTopic(t)})
+	}
+	for _, p := range pages {
+		all = append(all, route{http.MethodGet, p.path, c.page(p)})
+	}
+	if c.o.Reload != nil {
+		all = append(all, route{http.MethodPost, "/config/reload", c.reloadForm})
+	}
+	return all
+}
+
+// methods are what serves a path, by method. GET serves HEAD, too.
+type methods map[string]http.HandlerFunc
+
+func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if serve := m[method]; serve != nil {
+		serve(w, r)
+		return
+	}
+	var allow []string
+	for method := range m {
+		allow = append(allow, method)
+		if method == http.MethodGet {
+			allow = append(allow, http.MethodHead)
+		}
+	}
+	slices.Sort(allow)
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	fail(w, r, http.StatusMethodNotAllowed, "here the methods are "+strings.Join(allow, ", "))
+}
+
+const api = "/api/v1/"
+
+// problem is the answer to what cannot be done.
+type problem struct {
+	Error string `json:"error"`
+}
+
+func answer(w http.ResponseWriter, code int, body any) {
+	b, err := json.Marshal(body)
+	if err != nil { // a number that JSON has not, such as NaN
+		code, b = http.StatusInternalServerError, []byte(`{"error":"what is to be told does not fit into JSON"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	w.Write(append(b, '\n')) // the client sees it if it fails
+}
+
+// fail tells what is wrong with a request: scripts in JSON, people on a page.
+func fail(w http.ResponseWriter, r *http.Request, code int, text string) {
+	if strings.HasPrefix(r.URL.Path, api) {
+		answer(w, code, problem{text})
+		return
+	}
+	writeProblem(w, code, text)
+}
