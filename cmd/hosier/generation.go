@@ -254,6 +254,7 @@ func (g *generation) router(l *config.Listener) func(context.Context, *proxy.Ses
 			return nil, err
 		}
 		decision := g.config.Rules.Decide(l.Name, r)
+		decision.Count()
 		ses.Rule = decision.Where
 		g.daemon.logDecision(g, l, ses)
 		if decision.Err != nil {

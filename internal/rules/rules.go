@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"hosier/socks"
 )
@@ -82,12 +83,13 @@ type Spec struct {
 	Ways      map[string]Kind // every way out by its name
 }
 
-// Set is rules in their order. It does not change, and may be used by many goroutines at
-// once. The zero Set refuses everything.
+// Set is rules in their order. It does not change, but for what [Decision.Count] counts, and
+// may be used by many goroutines at once. The zero Set refuses everything.
 type Set struct {
 	outcomes []outcome // of each rule, and of the default at the end
 	ways     map[string]Kind
 	index    index
+	hits     []atomic.Uint64 // of each of outcomes
 }
 
 // outcome is what a rule, or the default, comes to.
@@ -134,6 +136,7 @@ func New(s Spec) (*Set, error) {
 		}
 	}
 	set.index = newIndex(s.Rules)
+	set.hits = make([]atomic.Uint64, len(set.outcomes))
 	return set, nil
 }
 
