@@ -101,21 +101,22 @@ func TestUnknownUserIsHashed(t *testing.T) {
 	}
 }
 
-// The time of an unknown user is that of a known one, for either kind of hash.
+// The time of an unknown user is that of a known one, for either kind of hash. A busy machine
+// may lengthen any one time, but not shorten the work, so one fair comparison is enough.
 func TestUnknownUserTakesAsLong(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{params("m=16384,t=2,p=1"), strings.Replace(goodBcrypt, "$05", "$08", 1)} {
 		l := mustParse(t, "alice:"+line)
-		least := func(user string) time.Duration {
-			best := time.Hour
-			for range 3 {
-				start := time.Now()
-				l.matches(user, "guess")
-				best = min(best, time.Since(start))
-			}
-			return best
+		took := func(user string) time.Duration {
+			start := time.Now()
+			l.matches(user, "guess")
+			return time.Since(start)
 		}
-		if known, unknown := least("alice"), least("nobody"); unknown < known/4 {
+		known, unknown := time.Hour, time.Duration(0)
+		for tries := 0; unknown < known/4 && tries < 50; tries++ {
+			known, unknown = took("alice"), took("nobody")
+		}
+		if unknown < known/4 {
 			t.Errorf("%.10s: a wrong password takes %v, an unknown user %v", line, known, unknown)
 		}
 	}
