@@ -112,12 +112,9 @@ func (s source) load() (*config.Config, error) {
 			return nil, usageError{fmt.Errorf("--config: %w", err)}
 		}
 	}
-	c, err := config.Parse(s.file, text, config.Options{Via: viaKind, Readable: readable, Flags: s.flags})
+	c, err := config.Parse(s.file, text, config.Options{Via: viaKind, Readable: readable, Flags: s.flags, Verbose: s.verbose})
 	if err != nil {
 		return nil, usageError{err}
-	}
-	if s.verbose {
-		c.Log.Connections, c.Log.Reveal = true, true
 	}
 	return c, nil
 }

@@ -9,11 +9,14 @@ import (
 	"hosier/internal/rules"
 )
 
-// config makes a Config of the root, as far as the mistakes let it.
-func (r *reader) config(root *node) *Config {
+// draft makes a whole draft of the root, as far as the mistakes let it.
+func (r *reader) draft(root *node) *draft {
 	d := newDraft()
 	d.places = r.read(root, inTop, r.top(d))
 	c := &d.config
+	if r.options.Verbose {
+		d.beVerbose()
+	}
 	r.shortListeners(d)
 	for i := range c.Listeners {
 		r.checkListener(&c.Listeners[i], c.Listeners[:i])
@@ -27,7 +30,16 @@ func (r *reader) config(root *node) *Config {
 		r.checkIsolation(w.isolation, w.places)
 	}
 	r.checkLimits(d)
-	return c
+	return d
+}
+
+func (d *draft) beVerbose() {
+	l, at := &d.config.Log, rules.Pos{File: "--verbose"}
+	l.Connections, l.Reveal = true, true
+	if d.log == nil {
+		d.log = places{}
+	}
+	d.log["connections"], d.log["redact"] = at, at
 }
 
 // shortListeners adds the listeners of the short form, before those with a table.
@@ -247,8 +259,8 @@ func (r *reader) checkLimits(d *draft) {
 	}
 }
 
-func (r *reader) dns(to *string) func(*node) {
-	return func(n *node) {
+func (r *reader) dns(to *string) field {
+	return textField(to, func(n *node) {
 		if !r.is(n, aText, `"192.0.2.53:53"`) {
 			return
 		}
@@ -257,11 +269,11 @@ func (r *reader) dns(to *string) func(*node) {
 			return
 		}
 		*to = n.text
-	}
+	})
 }
 
-func (r *reader) admin(to *string) func(*node) {
-	return func(n *node) {
+func (r *reader) admin(to *string) field {
+	return textField(to, func(n *node) {
 		if !r.is(n, aText, `"127.0.0.1:9180" or "unix:/run/hosier/admin.sock"`) {
 			return
 		}
@@ -273,5 +285,5 @@ func (r *reader) admin(to *string) func(*node) {
 		if isBeyondLoopback(*to) {
 			r.fail(n.at, "other hosts could reach %s, and the admin listener has no users; write 127.0.0.1:PORT or unix:/path", n.text)
 		}
-	}
+	})
 }

@@ -34,6 +34,8 @@ type Config struct {
 
 	Log    Log
 	Limits Limits
+
+	Settings []Setting // all that is in force, for people
 }
 
 // Log says what is written about running.
@@ -178,6 +180,10 @@ type Options struct {
 	// Flags take the place of keys at the top of the file, before anything is judged:
 	// whatever is true of a file is true of the file with them.
 	Flags []Flag
+
+	// Verbose has a line a connection, with its target, whatever the file says. In the
+	// settings it is the flag --verbose.
+	Verbose bool
 }
 
 // Flag is a key of the top of the file with values from elsewhere. It is spelled like the
@@ -199,14 +205,15 @@ func Parse(name string, text []byte, o Options) (*Config, error) {
 	for _, f := range o.Flags {
 		root.override(f)
 	}
-	c := r.config(root)
+	d := r.draft(root)
 	if len(r.errors) == 0 {
 		r.validate(text)
 	}
 	if err := r.failure(); err != nil {
 		return nil, err
 	}
-	return c, nil
+	d.config.Settings = r.settings(d)
+	return &d.config, nil
 }
 
 // reader makes one Config.

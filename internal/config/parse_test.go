@@ -260,6 +260,7 @@ func FuzzParse(f *testing.F) {
 		if !reflect.DeepEqual(c, again) {
 			t.Errorf("with a comment:\n%+v\n%+v", *c, *again)
 		}
+		settingsOf(t, c)
 		if len(c.Listeners) == 0 || c.Rules == nil {
 			t.Errorf("got %+v", c)
 		}

@@ -18,11 +18,13 @@ type rule struct {
 	broken    bool // what it matches is not known
 }
 
-// commands are those of requests, by their words.
-var commands = []struct {
+// command is one of requests, and its word.
+type command struct {
 	word    string
 	command socks.Command
-}{
+}
+
+var commands = []command{
 	{"connect", socks.Connect},
 	{"bind", socks.Bind},
 	{"associate", socks.Associate},
@@ -48,10 +50,6 @@ func (r *reader) rule(n *node) *rule {
 }
 
 func (r *reader) ruleKeys(u *rule) []key {
-	words := make([]string, len(commands))
-	for i, c := range commands {
-		words[i] = c.word
-	}
 	return []key{
 		{"client", r.prefixes(&u.Clients)},
 		{"user", listOf(r, &u.Users, "alice", func(s string) (string, error) {
@@ -59,32 +57,37 @@ func (r *reader) ruleKeys(u *rule) []key {
 				return "", errors.New("a user has a name; leave user out for all, or write the names")
 			}
 			return s, nil
-		})},
-		{"listener", r.list(func(n *node) {
+		}, itself)},
+		{"listener", field{r.list(func(n *node) {
 			if r.is(n, aText, `the name of one, such as "lan"`) {
 				u.Listeners = append(u.Listeners, n.text)
 				u.listeners = append(u.listeners, ref{n.text, n.at})
 			}
-		})},
-		{"command", func(n *node) {
-			r.list(r.word(words, func(w string) {
-				for _, c := range commands {
-					if c.word == w {
-						u.Commands = append(u.Commands, c.command)
-					}
-				}
-			}))(n)
-		}},
-		{"to", listOf(r, &u.To, ".example.org", rules.ParseDest)},
+		}), func() string { return joined(u.Listeners, itself) }}},
+		{"command", r.commands(&u.Commands)},
+		{"to", listOf(r, &u.To, ".example.org", rules.ParseDest, rules.Dest.String)},
 		{"port", r.ports(&u.Ports)},
 		{"via", r.refs(&u.via)},
 		{"refuse", r.refuse(u)},
 	}
 }
 
+func (r *reader) commands(to *[]socks.Command) field {
+	words := make([]string, len(commands))
+	for i, c := range commands {
+		words[i] = c.word
+	}
+	one := r.word(words, func(w string) { *to = append(*to, commands[slices.Index(words, w)].command) })
+	return field{r.list(one), func() string {
+		return joined(*to, func(c socks.Command) string {
+			return words[slices.IndexFunc(commands, func(known command) bool { return known.command == c })]
+		})
+	}}
+}
+
 // ports reads numbers, and ranges as text.
-func (r *reader) ports(to *[]rules.Ports) func(*node) {
-	return r.list(func(n *node) {
+func (r *reader) ports(to *[]rules.Ports) field {
+	return field{r.list(func(n *node) {
 		if n.kind != aNumber && !r.is(n, aText, `a port, such as 443, or a range in quotes: "8000-8999"`) {
 			return
 		}
@@ -94,11 +97,11 @@ func (r *reader) ports(to *[]rules.Ports) func(*node) {
 			return
 		}
 		*to = append(*to, p)
-	})
+	}), func() string { return joined(*to, rules.Ports.String) }}
 }
 
-func (r *reader) refuse(u *rule) func(*node) {
-	return func(n *node) {
+func (r *reader) refuse(u *rule) field {
+	return field{func(n *node) {
 		u.Refuse = true
 		switch {
 		case n.kind == aText:
@@ -108,7 +111,12 @@ func (r *reader) refuse(u *rule) func(*node) {
 		case n.text == "false":
 			r.fail(n.at, "refuse = false says nothing; remove it, and write via where the request shall go")
 		}
-	}
+	}, func() string {
+		if u.Reason == "" && u.Refuse {
+			return "true"
+		}
+		return u.Reason
+	}}
 }
 
 // ruleSet makes the Set, and tells what is wrong with it.
@@ -116,7 +124,8 @@ func (r *reader) ruleSet(d *draft, a *atlas) *rules.Set {
 	spec := rules.Spec{DefaultAt: d.places["via"], Ways: a.kinds, Default: a.all(d.via)}
 	if len(d.via)+len(d.egresses)+len(d.rules) == 0 {
 		at := rules.Pos{File: "default"}
-		spec.DefaultAt, spec.Default = at, a.find(ref{"direct", at})
+		d.via = []ref{{"direct", at}}
+		spec.DefaultAt, spec.Default = at, a.all(d.via)
 	}
 	for _, u := range d.rules {
 		u.Via = a.all(u.via)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"io/fs"
 	"strconv"
 	"strings"
@@ -35,6 +36,7 @@ type draft struct {
 	egresses  []*way
 	rules     []*rule
 	places    places // of the top
+	log       places
 	limits    places
 }
 
@@ -64,33 +66,26 @@ func newDraft() *draft {
 func (r *reader) top(d *draft) []key {
 	c := &d.config
 	keys := []key{
-		{"listen", func(n *node) {
-			d.listen = nil
-			r.list(func(n *node) {
-				if r.is(n, aText, `"127.0.0.1:1080"`) {
-					d.listen = append(d.listen, address{n.text, n.at})
-				}
-			})(n)
-		}},
+		{"listen", r.addresses(&d.listen)},
 		{"via", r.refs(&d.via)},
 		{"dns", r.dns(&c.DNS)},
 		{"state-dir", r.directory(&c.StateDir)},
 		{"torrc", r.path(&d.torrc)},
 		{"drain", r.duration(&c.Drain)},
-		{"reload-drain", r.word([]string{"keep", "now"}, func(w string) { c.ReloadEnd = w == "now" })},
+		{"reload-drain", r.either(&c.ReloadEnd, "keep", "now")},
 		{"admin", r.admin(&c.Admin)},
 		{"max-conns", r.number(&c.MaxConns)},
 	}
 	keys = append(keys, r.isolation(&d.isolation)...)
 	keys = append(keys, r.policy(&d.policy)...)
 	return append(keys,
-		key{"log", func(n *node) { r.read(n, inLog, r.log(&c.Log)) }},
-		key{"limits", func(n *node) { d.limits = r.read(n, inLimits, r.limits(&c.Limits)) }},
-		key{"egress", r.named("egress", func(name string, e *entry) { d.egresses = append(d.egresses, r.egress(name, e)) })},
-		key{"listener", r.named("listener", func(name string, e *entry) {
+		table("log", func(n *node) { d.log = r.read(n, inLog, r.log(&c.Log)) }),
+		table("limits", func(n *node) { d.limits = r.read(n, inLimits, r.limits(&c.Limits)) }),
+		table("egress", r.named("egress", func(name string, e *entry) { d.egresses = append(d.egresses, r.egress(name, e)) })),
+		table("listener", r.named("listener", func(name string, e *entry) {
 			c.Listeners = append(c.Listeners, r.listener(name, e, d.policy))
-		})},
-		key{"rule", func(n *node) {
+		})),
+		table("rule", func(n *node) {
 			if n.kind == aList {
 				for _, item := range n.items {
 					d.rules = append(d.rules, r.rule(item))
@@ -98,8 +93,22 @@ func (r *reader) top(d *draft) []key {
 			} else {
 				r.fail(n.at, "a rule begins with [[rule]], in two brackets, since there may be several")
 			}
-		}},
+		}),
 	)
+}
+
+// table is a key that has others below it.
+func table(name string, read func(*node)) key { return key{name, field{read: read}} }
+
+func (r *reader) addresses(to *[]address) field {
+	return field{func(n *node) {
+		*to = nil
+		r.list(func(n *node) {
+			if r.is(n, aText, `"127.0.0.1:1080"`) {
+				*to = append(*to, address{n.text, n.at})
+			}
+		})(n)
+	}, func() string { return joined(*to, func(a address) string { return a.text }) }}
 }
 
 // policy are the keys that listeners have, and the top as their default.
@@ -108,12 +117,11 @@ func (r *reader) policy(p *Policy) []key {
 		{"users", r.path(&p.Users)},
 		{"allow-client", r.prefixes(&p.AllowClient)},
 		{"dialects", r.words(&p.Dialects, dialects)},
-		{"unsafe", r.word([]string{"allow", "warn", "refuse"}, func(w string) { p.Unsafe = Unsafe(w) })},
-		{"extended-errors", func(n *node) {
-			var b bool
-			r.boolean(&b)(n)
-			p.ExtendedErrors = &b
+		{"unsafe", field{
+			r.word([]string{"allow", "warn", "refuse"}, func(w string) { p.Unsafe = Unsafe(w) }),
+			func() string { return string(p.Unsafe) },
 		}},
+		{"extended-errors", r.perhaps(&p.ExtendedErrors)},
 		{"defer-accept", r.boolean(&p.DeferAccept)},
 		{"handshake-timeout", r.duration(&p.HandshakeTimeout)},
 		{"connect-timeout", r.duration(&p.ConnectTimeout)},
@@ -122,31 +130,50 @@ func (r *reader) policy(p *Policy) []key {
 	}
 }
 
+// perhaps reads a boolean that may be left open.
+func (r *reader) perhaps(to **bool) field {
+	return field{func(n *node) {
+		var b bool
+		r.boolean(&b).read(n)
+		*to = &b
+	}, func() string {
+		if *to == nil {
+			return ""
+		}
+		return strconv.FormatBool(**to)
+	}}
+}
+
 // isolation are isolate and no-isolate. Whoever writes one of them says it all.
 func (r *reader) isolation(to **Isolation) []key {
-	read := func(part func(*Isolation) *[]string) func(*node) {
-		return func(n *node) {
+	words := func(part func(*Isolation) *[]string) field {
+		return field{func(n *node) {
 			if *to == nil {
 				*to = &Isolation{}
 			}
-			r.words(part(*to), isolationWords)(n)
-		}
+			r.words(part(*to), isolationWords).read(n)
+		}, func() string {
+			if *to == nil {
+				return ""
+			}
+			return joined(*part(*to), itself)
+		}}
 	}
 	return []key{
-		{"isolate", read(func(i *Isolation) *[]string { return &i.Isolate })},
-		{"no-isolate", read(func(i *Isolation) *[]string { return &i.NoIsolate })},
+		{"isolate", words(func(i *Isolation) *[]string { return &i.Isolate })},
+		{"no-isolate", words(func(i *Isolation) *[]string { return &i.NoIsolate })},
 	}
 }
 
 func (r *reader) log(l *Log) []key {
 	redact := !l.Reveal
 	return []key{
-		{"format", r.word([]string{"text", "json"}, func(w string) { l.JSON = w == "json" })},
-		{"level", r.word([]string{"info", "debug"}, func(w string) { l.Debug = w == "debug" })},
-		{"redact", func(n *node) {
-			r.boolean(&redact)(n)
+		{"format", r.either(&l.JSON, "text", "json")},
+		{"level", r.either(&l.Debug, "info", "debug")},
+		{"redact", field{func(n *node) {
+			r.boolean(&redact).read(n)
 			l.Reveal = !redact
-		}},
+		}, func() string { return strconv.FormatBool(!l.Reveal) }}},
 		{"connections", r.boolean(&l.Connections)},
 	}
 }
@@ -194,11 +221,11 @@ func (r *reader) listener(name string, e *entry, def Policy) Listener {
 
 func (r *reader) listenerKeys(l *Listener) []key {
 	keys := []key{
-		{"listen", func(n *node) {
+		{"listen", textField(&l.Address, func(n *node) {
 			if r.is(n, aText, `"127.0.0.1:1080", and another [listener.NAME] for another address`) {
 				l.Address = r.checkAddress(n.text, n.at)
 			}
-		}},
+		})},
 		{"mode", r.mode(&l.Mode)},
 		{"peer-users", r.boolean(&l.PeerUsers)},
 		{"tls-cert", r.path(&l.TLSCert)},
@@ -210,8 +237,8 @@ func (r *reader) listenerKeys(l *Listener) []key {
 	return append(keys, r.policy(&l.Policy)...)
 }
 
-func (r *reader) mode(to *fs.FileMode) func(*node) {
-	return func(n *node) {
+func (r *reader) mode(to *fs.FileMode) field {
+	return field{func(n *node) {
 		if !r.is(n, aText, `it in quotes, such as "0660"`) {
 			return
 		}
@@ -221,7 +248,12 @@ func (r *reader) mode(to *fs.FileMode) func(*node) {
 			return
 		}
 		*to = fs.FileMode(m)
-	}
+	}, func() string {
+		if *to == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%04o", uint32(*to))
+	}}
 }
 
 func (r *reader) egress(name string, e *entry) *way {

@@ -14,11 +14,21 @@ import (
 	"hosier/internal/rules"
 )
 
-// A key of the file is a name and what reads its value. Mistakes are told to the reader;
-// the target then stays as it was.
+// A key of the file is a name and what its value is.
 type key struct {
 	name string
+	field
+}
+
+// field reads a value and shows it. Mistakes are told to the reader; the target then stays
+// as it was.
+type field struct {
 	read func(*node)
+
+	// show returns what is in force as a text of the file without its quotes, lists with
+	// commas and without brackets; "" for what the file would have to leave out. It shows no
+	// password. Tables have none.
+	show func() string
 }
 
 // places are where the keys of a table stand.
@@ -81,8 +91,8 @@ func (r *reader) is(n *node, k kind, mend string) bool {
 }
 
 // path reads the name of a file; "" is none.
-func (r *reader) path(to *string) func(*node) {
-	return func(n *node) {
+func (r *reader) path(to *string) field {
+	return textField(to, func(n *node) {
 		if !r.is(n, aText, `a file's name, such as "/etc/hosier/users"`) {
 			return
 		}
@@ -97,16 +107,20 @@ func (r *reader) path(to *string) func(*node) {
 		if err != nil {
 			r.fail(n.at, "%s cannot be read: %v", shown(*to), err)
 		}
-	}
+	})
 }
 
 // directory reads the name of a directory, which need not be there.
-func (r *reader) directory(to *string) func(*node) {
-	return func(n *node) {
+func (r *reader) directory(to *string) field {
+	return textField(to, func(n *node) {
 		if r.is(n, aText, `a directory's name, such as "/var/lib/hosier"`) {
 			*to = r.within(n.text)
 		}
-	}
+	})
+}
+
+func textField(of *string, read func(*node)) field {
+	return field{read, func() string { return *of }}
 }
 
 // within makes a relative name begin where the file is.
@@ -117,19 +131,29 @@ func (r *reader) within(name string) string {
 	return filepath.Join(filepath.Dir(r.file), name)
 }
 
-func (r *reader) boolean(to *bool) func(*node) {
-	return func(n *node) {
+func (r *reader) boolean(to *bool) field {
+	return field{func(n *node) {
 		if b, err := strconv.ParseBool(n.text); err == nil && n.fromFlag {
 			*to = b
 		} else if r.is(n, aBool, "true or false, without quotes") {
 			*to = n.text == "true"
 		}
-	}
+	}, func() string { return strconv.FormatBool(*to) }}
+}
+
+// either reads one of two words, of which yes stands for true.
+func (r *reader) either(to *bool, no, yes string) field {
+	return field{r.word([]string{no, yes}, func(w string) { *to = w == yes }), func() string {
+		if *to {
+			return yes
+		}
+		return no
+	}}
 }
 
 // number reads one from 0.
-func (r *reader) number(to *int) func(*node) {
-	return func(n *node) {
+func (r *reader) number(to *int) field {
+	return field{func(n *node) {
 		if !n.fromFlag && !r.is(n, aNumber, "it without quotes, such as 100") {
 			return
 		}
@@ -139,11 +163,11 @@ func (r *reader) number(to *int) func(*node) {
 			return
 		}
 		*to = int(v)
-	}
+	}, func() string { return strconv.Itoa(*to) }}
 }
 
-func (r *reader) duration(to *time.Duration) func(*node) {
-	return func(n *node) {
+func (r *reader) duration(to *time.Duration) field {
+	return field{func(n *node) {
 		if !r.is(n, aText, `a time with its unit in quotes, such as "30s", "5m" or "1h30m"`) {
 			return
 		}
@@ -156,28 +180,59 @@ func (r *reader) duration(to *time.Duration) func(*node) {
 		default:
 			*to = d
 		}
+	}, func() string { return durationText(*to) }}
+}
+
+// durationText leaves out what is zero behind another unit.
+func durationText(d time.Duration) string {
+	text := d.String()
+	for _, zero := range []string{"0s", "0m"} {
+		if rest := strings.TrimSuffix(text, zero); strings.HasSuffix(rest, "h") || strings.HasSuffix(rest, "m") {
+			text = rest
+		}
 	}
+	return text
 }
 
-// units are those of sizes, in bytes.
-var units = map[string]int64{
-	"B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30,
+// units are those of sizes, in bytes, the largest first.
+var units = []struct {
+	name  string
+	bytes int64
+}{{"GiB", 1 << 30}, {"GB", 1e9}, {"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"kB", 1e3}, {"B", 1}}
+
+// unitOf is that of a name in whatever case; 0 if there is none.
+func unitOf(name string) int64 {
+	for _, u := range units {
+		if strings.EqualFold(u.name, name) {
+			return u.bytes
+		}
+	}
+	return 0
 }
 
-func (r *reader) size(to *int64) func(*node) {
-	return func(n *node) {
+func sizeText(bytes int64) string {
+	for _, u := range units {
+		if n := bytes / u.bytes; n > 0 && n*u.bytes == bytes {
+			return strconv.FormatInt(n, 10) + u.name
+		}
+	}
+	return "0B"
+}
+
+func (r *reader) size(to *int64) field {
+	return field{func(n *node) {
 		if !r.is(n, aText, `a size with its unit in quotes, such as "500kB", "2MB" or "1MiB"`) {
 			return
 		}
 		digits := strings.TrimRight(n.text, "BKMGIbkmgi ")
-		unit := units[strings.ToUpper(strings.TrimSpace(n.text[len(digits):]))]
+		unit := unitOf(strings.TrimSpace(n.text[len(digits):]))
 		v, err := strconv.ParseInt(digits, 10, 64)
 		if err != nil || v < 0 || unit == 0 || v > math.MaxInt64/unit {
 			r.fail(n.at, `%s is no size; write a whole number with its unit (B, kB, MB, GB, KiB, MiB, GiB), such as "2MB"`, shown(n.text))
 			return
 		}
 		*to = v * unit
-	}
+	}, func() string { return sizeText(*to) }}
 }
 
 // word reads one of some words.
@@ -221,9 +276,9 @@ func (r *reader) list(one func(*node)) func(*node) {
 	}
 }
 
-// listOf reads a list, in which parse understands each text.
-func listOf[T any](r *reader, to *[]T, example string, parse func(string) (T, error)) func(*node) {
-	return func(n *node) {
+// listOf reads a list, in which parse understands each text, and text is its way back.
+func listOf[T any](r *reader, to *[]T, example string, parse func(string) (T, error), text func(T) string) field {
+	return field{func(n *node) {
 		var all []T
 		r.list(func(n *node) {
 			if !r.is(n, aText, strconv.Quote(example)) {
@@ -236,18 +291,34 @@ func listOf[T any](r *reader, to *[]T, example string, parse func(string) (T, er
 			all = append(all, v) // in any case: a list that was meant not to be empty is not
 		})(n)
 		*to = all
-	}
+	}, func() string { return joined(*to, text) }}
 }
 
-func (r *reader) prefixes(to *[]netip.Prefix) func(*node) {
-	return listOf(r, to, "192.168.1.0/24", rules.ParsePrefix)
+// joined is a list as it is shown.
+func joined[T any](list []T, text func(T) string) string {
+	all := make([]string, len(list))
+	for i, v := range list {
+		all[i] = text(v)
+	}
+	return strings.Join(all, ", ")
+}
+
+func itself(s string) string { return s }
+
+func (r *reader) prefixes(to *[]netip.Prefix) field {
+	return listOf(r, to, "192.168.1.0/24", rules.ParsePrefix, func(p netip.Prefix) string {
+		if p.IsSingleIP() {
+			return p.Addr().String()
+		}
+		return p.String()
+	})
 }
 
 // words reads a list of words out of some.
-func (r *reader) words(to *[]string, words []string) func(*node) {
-	return func(n *node) {
+func (r *reader) words(to *[]string, words []string) field {
+	return field{func(n *node) {
 		var all []string
 		r.list(r.word(words, func(w string) { all = append(all, w) }))(n)
 		*to = all
-	}
+	}, func() string { return joined(*to, itself) }}
 }

@@ -29,15 +29,15 @@ type way struct {
 }
 
 // refs reads one way out or a list of them.
-func (r *reader) refs(to *[]ref) func(*node) {
-	return func(n *node) {
+func (r *reader) refs(to *[]ref) field {
+	return field{func(n *node) {
 		*to = nil
 		r.list(func(n *node) {
 			if r.is(n, aText, `a way out in quotes, such as "tor", or a list of them`) {
 				*to = append(*to, ref{n.text, n.at})
 			}
 		})(n)
-	}
+	}, func() string { return joined(*to, func(one ref) string { return withoutUser(one.text) }) }}
 }
 
 // atlas finds ways out by what names them.
