@@ -30,29 +30,29 @@ type row struct {
 
 // sorting is an order of connections, by a column of their table.
 type sorting struct {
-	name    string
-	title   string    // of the column
-	words   [2]string // for the order, and for the other way round
-	numeric bool
-	order   func(a, b row) int
+	name  string
+	title string    // of the column
+	words [2]string // for the order, and for the other way round
+	class string    // of the head of the column
+	order func(a, b row) int
 }
 
 // sortings are all there are, in the order of the columns.
 var sortings = []sorting{
-	{"target", "Target", [2]string{"target", "target, backwards"}, false, func(a, b row) int { return strings.Compare(a.Target, b.Target) }},
-	{"client", "Client", [2]string{"user and client", "user and client, backwards"}, false, func(a, b row) int {
+	{"target", "Target", [2]string{"target", "target, backwards"}, "", func(a, b row) int { return strings.Compare(a.Target, b.Target) }},
+	{"client", "Client", [2]string{"user and client", "user and client, backwards"}, "w4", func(a, b row) int {
 		return cmp.Or(strings.Compare(a.User, b.User), strings.Compare(a.Client, b.Client))
 	}},
-	{"dialect", "Dialect", [2]string{"dialect", "dialect, backwards"}, false, func(a, b row) int {
+	{"dialect", "Dialect", [2]string{"dialect", "dialect, backwards"}, "w3", func(a, b row) int {
 		return cmp.Or(strings.Compare(a.Dialect, b.Dialect), strings.Compare(a.Listener, b.Listener))
 	}},
-	{"egress", "Way out", [2]string{"way out", "way out, backwards"}, false, func(a, b row) int {
+	{"egress", "Way out", [2]string{"way out", "way out, backwards"}, "w3", func(a, b row) int {
 		return cmp.Or(strings.Compare(a.Egress, b.Egress), strings.Compare(a.Member, b.Member))
 	}},
-	{"up", "Up", [2]string{"least sent up", "most sent up"}, true, func(a, b row) int { return cmp.Compare(a.Up, b.Up) }},
-	{"down", "Down", [2]string{"least sent down", "most sent down"}, true, func(a, b row) int { return cmp.Compare(a.Down, b.Down) }},
-	{"rate", "Rate", [2]string{"slowest", "fastest"}, true, func(a, b row) int { return cmp.Compare(a.rate, b.rate) }},
-	{usualSort, "Age", [2]string{"newest", "oldest"}, true, func(a, b row) int { return b.Start.Compare(a.Start) }},
+	{"up", "Up", [2]string{"least sent up", "most sent up"}, "n w2", func(a, b row) int { return cmp.Compare(a.Up, b.Up) }},
+	{"down", "Down", [2]string{"least sent down", "most sent down"}, "n w2", func(a, b row) int { return cmp.Compare(a.Down, b.Down) }},
+	{"rate", "Rate", [2]string{"slowest", "fastest"}, "n w2", func(a, b row) int { return cmp.Compare(a.rate, b.rate) }},
+	{usualSort, "Age", [2]string{"newest", "oldest"}, "n w2", func(a, b row) int { return b.Start.Compare(a.Start) }},
 }
 
 const usualSort = "age"

@@ -101,7 +101,10 @@ var evil = []string{
 }
 
 // newFake is a hosier with n open connections, of which some have names that are evil.
-func newFake(n int) *fake {
+func newFake(n int) *fake { return newNamedFake(n, evil) }
+
+// newNamedFake has other names in their place.
+func newNamedFake(n int, evil []string) *fake {
 	now := time.Now()
 	f := &fake{started: now.Add(-77 * time.Hour)}
 	users, targets := []string{"", "ann", "bob", "ci"}, []string{"www.example:443", "deb.debian.org:443", "expyuzz4wqqyqhjn.onion:80", "imap.example.org:993", "[2001:db8::25]:443"}
@@ -134,12 +137,12 @@ func newFake(n int) *fake {
 		}
 		f.history = append(f.history, m)
 	}
-	f.fill(now)
+	f.fill(now, evil)
 	return f
 }
 
 // fill adds what does not grow.
-func (f *fake) fill(now time.Time) {
+func (f *fake) fill(now time.Time, evil []string) {
 	for i, e := range evil {
 		f.failures = append(f.failures, Failure{
 			ID: uint64(9000 - i), At: now.Add(-time.Duration(i*i*i) * 7 * time.Second), Listener: "127.0.0.1:1080", Client: "192.168.1.20:5555",
@@ -163,8 +166,10 @@ func (f *fake) fill(now time.Time) {
 	f.egresses = []Egress{
 		{Name: "tor", Via: "tor+spawn://?daemons=2", Kind: "Tor", Ready: true, Open: 4200, Tors: []Tor{
 			{Name: "tor-0", State: "ready", Ready: true, Version: "0.4.8.16", Bootstrap: 100, Phase: "Done", Streams: 4190, Circuits: circuits},
-			{Name: "tor-1", State: "bootstrapping", Version: "0.4.8.16", Bootstrap: 45, Phase: "Asking for relay descriptors", Streams: 0, Circuits: []Circuit{},
-				Error: "Problem bootstrapping: connection refused " + evil[1], ErrorTime: now.Add(-90 * time.Second)},
+			{
+				Name: "tor-1", State: "bootstrapping", Version: "0.4.8.16", Bootstrap: 45, Phase: "Asking for relay descriptors", Streams: 0, Circuits: []Circuit{},
+				Error: "Problem bootstrapping: connection refused " + evil[1], ErrorTime: now.Add(-90 * time.Second),
+			},
 			{Name: "192.0.2.7:9050", State: "unknown", Bootstrap: -1, Streams: -1},
 		}},
 		{Name: "direct", Via: "direct", Kind: "direct", Ready: true, Open: 777},
@@ -177,8 +182,13 @@ func (f *fake) fill(now time.Time) {
 		{At: "hosier.toml:1", Then: "via tor, then office", Hits: 123456, Is: "default"},
 	}
 	f.config = Config{File: "/etc/hosier/hosier.toml", Loaded: now.Add(-3 * time.Hour), Settings: []Setting{
-		{Key: "via", Value: "tor", At: "hosier.toml:1"}, {Key: "listener.lan.users", Value: "/etc/hosier/users", At: "hosier.toml:6"},
-		{Key: "listener.lan.listen", Value: evil[0], At: "--listen"}, {Key: "egress.office.via", Value: "socks5://gateway:***@proxy.example:1080", At: "hosier.toml:20"},
-		{Key: "drain", Value: "30s"}, {Key: "connect-timeout", Value: "150s"}, {Key: "dialects", Value: "socks4, socks5, connect"}, {Key: "idle-timeout", Value: ""},
+		{Key: "via", Value: "tor", At: "hosier.toml:1"},
+		{Key: "listener.lan.users", Value: "/etc/hosier/users", At: "hosier.toml:6"},
+		{Key: "listener.lan.listen", Value: evil[0], At: "--listen"},
+		{Key: "egress.office.via", Value: "socks5://gateway:***@proxy.example:1080", At: "hosier.toml:20"},
+		{Key: "drain", Value: "30s"},
+		{Key: "connect-timeout", Value: "150s"},
+		{Key: "dialects", Value: "socks4, socks5, connect"},
+		{Key: "idle-timeout", Value: ""},
 	}}
 }

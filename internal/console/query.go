@@ -146,15 +146,12 @@ func (q query) SortedBy(name string) template.URL {
 }
 
 // column is one of the table of connections.
-type column struct {
-	Name, Title string
-	Numeric     bool
-}
+type column struct{ Name, Title, Class string }
 
 // Columns are those of the table that can be sorted by.
 func (q query) Columns() (all []column) {
 	for _, s := range sortings {
-		all = append(all, column{s.name, s.title, s.numeric})
+		all = append(all, column{s.name, s.title, s.class})
 	}
 	return all
 }

@@ -59,16 +59,21 @@ function fill(el, object) {
   for (const e of own(el, "data-list")) fillList(e, field(object, e.dataset.list) ?? []);
 }
 
+// holds reports whether somebody points at a row of the list, or has come to it by keyboard.
+// Touch leaves a hover behind that means nothing.
+const pointer = matchMedia("(hover: hover)");
+const holds = (list) => pointer.matches && list.matches(":hover") || list.querySelector(":focus-visible") !== null;
+
 const rowsOf = (list) => [...list.children].filter((e) => e.localName !== "template");
 const keys = {connections: "id", failures: "id", egresses: "name", tors: "name", circuits: "id", minutes: "at"};
 
-// fillList makes the rows of a list those of the items. Rows that somebody points at, or has
-// the focus in, do not move or go: nobody shall close what has just slipped under the mouse.
+// fillList makes the rows of a list those of the items. Rows of a list that holds do not move
+// or go: nobody shall close what has just slipped under the mouse, or lose the focus.
 function fillList(list, items) {
   const key = keys[list.dataset.list], template = list.querySelector(":scope > template");
   if (list.dataset.order === "reverse") items = items.toReversed();
   const old = new Map(rowsOf(list).map((row, i) => [key ? row.dataset.key : String(i), row]));
-  const hold = key === "id" && list.matches(":hover, :focus-within");
+  const hold = key === "id" && holds(list);
   let next = list.firstElementChild;
   items.forEach((item, i) => {
     const k = String(key ? item[key] : i);
@@ -108,10 +113,31 @@ function drawCharts(section, minutes) {
     const c = chart(minutes, figure.dataset.unit, paths.map((p) => p.dataset.series));
     c.series.forEach((s, i) => paths[i].setAttribute("d", s.path));
     figure.querySelectorAll("[data-last]").forEach((e, i) => setText(e, c.series[i].last));
-    setText(figure.querySelector("[data-top]"), c.top);
+    const top = figure.querySelector("[data-top]");
+    setText(top, c.top);
+    top.hidden = c.empty;
     setText(figure.querySelector("[data-text]"), text(c, paths.map((p) => p.dataset.name)));
     figure.querySelector("[data-nothing]").hidden = !c.empty;
   }
+}
+
+const sections = [...document.querySelectorAll("[data-about]")];
+const shown = new Map(); // what was told last, by section
+
+function show(section, told) {
+  shown.set(section, told);
+  fill(section, told);
+  if (told.minutes) drawCharts(section, told.minutes);
+}
+
+// What a list held back comes when it does not hold any more.
+function letGo(e) {
+  const section = e.currentTarget, told = shown.get(section);
+  if (told) requestAnimationFrame(() => show(section, told));
+}
+for (const section of sections) {
+  section.addEventListener("mouseleave", letGo);
+  section.addEventListener("focusout", letGo);
 }
 
 // The stream. It is open while somebody can see the page: browsers allow six connections to
@@ -139,13 +165,7 @@ function start() {
     if (source.readyState !== EventSource.CLOSED) tell("lost", "Connecting…");
     else refused();
   };
-  for (const section of document.querySelectorAll("[data-about]")) {
-    source.addEventListener(section.dataset.about, (e) => {
-      const told = JSON.parse(e.data);
-      fill(section, told);
-      if (told.minutes) drawCharts(section, told.minutes);
-    });
-  }
+  for (const section of sections) source.addEventListener(section.dataset.about, (e) => show(section, JSON.parse(e.data)));
 }
 
 // refused finds out why there is no stream, which an EventSource does not tell.
@@ -186,7 +206,7 @@ function sinceTicks() {
   for (const t of document.querySelectorAll("time[data-as=age]")) setText(t, age(Date.parse(t.dateTime), now));
 }
 
-pause.closest("[hidden]").hidden = false;
+for (const e of document.querySelectorAll("[data-scripted]")) e.hidden = false;
 pause.addEventListener("click", () => {
   const paused = pause.getAttribute("aria-pressed") !== "true";
   pause.setAttribute("aria-pressed", String(paused));
