@@ -41,6 +41,10 @@ const (
 var errHungUp = errors.New("the server hung up")
 
 func (r *relay) opened(c conn) {
+	if r.is == finished { // ended before it was connected
+		c.close()
+		return
+	}
 	r.conn, r.is = c, shaking
 	isReady, err := r.talk.begin(c)
 	switch {

@@ -407,3 +407,40 @@ func TestPrint(t *testing.T) {
 		t.Error("a server without a relay has not failed")
 	}
 }
+
+// A relay that was ended while it was being connected stays so: it says nothing, is closed, and
+// its user hears no more of it.
+func TestEndedWhileConnecting(t *testing.T) {
+	reactors(t, func(t *testing.T, portable bool) {
+		said := make(chan []byte, 1)
+		at := netip.MustParseAddrPort(scripted(t, func(c net.Conn) {
+			b, _ := io.ReadAll(c)
+			said <- b
+		}).Addr.String())
+		r, err := newReactor(portable)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.close()
+		r.do(func() {
+			w := &way{addr: at, scripts: [][]step{{{send: []byte("hello")}}}}
+			w.start(r, deadUser{t}, 0, time.Now()).end()
+		})
+		select {
+		case b := <-said:
+			if len(b) > 0 {
+				t.Errorf("it said %q", b)
+			}
+		case <-time.After(patience):
+			t.Error("it is not closed")
+		}
+	})
+}
+
+// deadUser is one that should hear nothing.
+type deadUser struct{ *testing.T }
+
+func (u deadUser) ready(*relay)           { u.Error("ready") }
+func (u deadUser) payload(*relay, []byte) { u.Error("payload") }
+func (u deadUser) writable(*relay)        { u.Error("writable") }
+func (u deadUser) failed(*relay, error)   { u.Error("failed") }
