@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -11,9 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hosier/egress/tor"
 	"hosier/internal/config"
-	"hosier/internal/rules"
 	"hosier/internal/users"
 	"hosier/socks"
 )
@@ -47,7 +46,7 @@ The exit code is 1 if the request would be refused.`,
 			if err != nil {
 				return err
 			}
-			e := explainer{config: c, users: users.Load}
+			e := explainer{config: c, users: users.Load, leak: offlineLeak, pool: offlinePool(c)}
 			return e.explain(cmd.OutOrStdout(), q)
 		},
 	}
@@ -61,47 +60,28 @@ The exit code is 1 if the request would be refused.`,
 	return cmd
 }
 
-// explainer tells what a configuration has become of requests.
-type explainer struct {
-	config *config.Config
-	at     map[string]string // where listeners are, by their names; not needed
-	users  func(file string) (*users.List, error)
-}
-
 // explain writes what would happen. An error is a usageError if there is no such request,
 // and refused if that is the outcome.
 func (e explainer) explain(w io.Writer, q question) error {
-	c := e.config
 	l, err := e.listener(q.listener)
 	if err != nil {
 		return usageError{err}
 	}
-	r, err := explainedRequest(q)
+	r, err := e.request(l, q)
 	if err != nil {
 		return usageError{err}
 	}
-	r.Listener = e.place(l)
-	fmt.Fprintf(w, "request:   %v %s\n", r.Command, r.Target())
-	fmt.Fprintf(w, "listener:  %s%s\n", l.Name, e.listenerPlace(l))
-	fmt.Fprintf(w, "identity:  %s\n", identity(l, r))
-	if refusal := e.notServed(l, r); refusal != nil {
+	steps, refusal := e.trail(l, r)
+	for i, s := range steps {
+		label := s.label + ":"
+		if i > 0 && steps[i-1].label == s.label {
+			label = ""
+		}
+		fmt.Fprintf(w, "%-10s %s\n", label, s.text)
+	}
+	if refusal != nil {
 		fmt.Fprintf(w, "refused:   %v\n", refusal)
 		return refused{refusal}
-	}
-	decision, trail := c.Rules.Explain(l.Name, r)
-	for i, line := range trail {
-		label := ""
-		if i == 0 {
-			label = "rules:"
-		}
-		fmt.Fprintf(w, "%-10s %s\n", label, line)
-	}
-	if decision.Err != nil {
-		fmt.Fprintf(w, "refused:   %v\n", decision.Err)
-		return refused{decision.Err}
-	}
-	for _, name := range decision.Via {
-		explainEgress(w, c, l, r, name)
 	}
 	return nil
 }
@@ -123,59 +103,35 @@ func (e explainer) listener(name string) (*config.Listener, error) {
 	return nil, fmt.Errorf("listener %q: there is no listener of this name; there are: %s", name, strings.Join(names, ", "))
 }
 
-// place is how requests know the listener.
-func (e explainer) place(l *config.Listener) string {
-	switch {
-	case e.at[l.Name] != "":
-		return e.at[l.Name]
-	case l.Address == "" || strings.HasPrefix(l.Address, "systemd:"):
-		return "unix:" + l.Name // nobody knows yet where it is
-	}
-	return l.Address
-}
-
-func (e explainer) listenerPlace(l *config.Listener) string {
-	address := l.Address
-	if at := e.at[l.Name]; at != "" {
-		address = at
-	}
-	switch {
-	case l.Name != address && l.At.Line > 0:
-		return fmt.Sprintf(" at %s (%v)", address, l.At)
-	case l.Name != address:
-		return " at " + address
-	case l.At.Line > 0:
-		return fmt.Sprintf(" (%v)", l.At)
-	}
-	return ""
-}
-
-// explainedRequest makes the request as the handshake would.
-func explainedRequest(q question) (*socks.Request, error) {
+// request makes the request as the handshake would.
+func (e explainer) request(l *config.Listener, q question) (*socks.Request, error) {
 	commands := map[string]socks.Command{
 		"connect": socks.Connect, "bind": socks.Bind, "associate": socks.Associate,
 		"resolve": socks.Resolve, "resolve-ptr": socks.ResolvePTR,
 	}
-	r := &socks.Request{Version: socks.V5, Command: commands[q.command], User: q.user}
+	r := &socks.Request{Command: commands[q.command], User: q.user, Version: socks.V5}
+	r.Listener, _ = e.place(l)
 	if r.Command == 0 {
 		return nil, fmt.Errorf("command %q: the words are connect, bind, associate, resolve, resolve-ptr", q.command)
 	}
-	client := q.client
-	if client == "" {
-		client = "127.0.0.1"
+	if dialects := dialectsFor(l, r.Command); len(dialects) > 0 {
+		r.Version = dialects[0]
 	}
-	ip, err := netip.ParseAddr(client)
-	if err != nil {
-		return nil, fmt.Errorf("client %q: write an address such as 192.168.1.20", client)
+	if q.client != "" || !strings.HasPrefix(l.Address, "unix:") {
+		ip, err := netip.ParseAddr(cmp.Or(q.client, "127.0.0.1"))
+		if err != nil {
+			return nil, fmt.Errorf("client %q: write an address such as 192.168.1.20", q.client)
+		}
+		r.Client = netip.AddrPortFrom(ip.Unmap(), 0)
 	}
-	r.Client = netip.AddrPortFrom(ip.Unmap(), 0)
 	if q.user != "" {
 		r.Auth = socks.Auth{Method: socks.UserPass, User: q.user}
 	}
+	var err error
 	if r.Addr, err = explainedTarget(q.target); err != nil {
 		return nil, err
 	}
-	if r.Command == socks.Resolve || r.Command == socks.ResolvePTR {
+	if r.Literal = r.Addr.IP.IsValid(); r.Command == socks.Resolve || r.Command == socks.ResolvePTR {
 		r.Addr.Port = 0
 	}
 	return r, r.Validate()
@@ -206,102 +162,4 @@ func explainedTarget(text string) (socks.Addr, error) {
 	}
 	a.Port = port
 	return a, nil
-}
-
-func identity(l *config.Listener, r *socks.Request) string {
-	switch {
-	case r.User != "" && l.HasUsers():
-		return fmt.Sprintf("user %q at %v", r.User, r.Client.Addr())
-	case r.User != "":
-		return fmt.Sprintf("client %v; this listener has no users, so the name %q proves nothing and only keeps apart", r.Client.Addr(), r.User)
-	}
-	return fmt.Sprintf("client %v", r.Client.Addr())
-}
-
-// notServed is what stands before the rules.
-func (e explainer) notServed(l *config.Listener, r *socks.Request) error {
-	switch {
-	case l.Users != "" && r.User == "":
-		return fmt.Errorf("the listener %s is for users, and the question names none", l.Name)
-	case !admits(l, r):
-		return fmt.Errorf("%w (%v)", errNotClient, r.Client.Addr())
-	case l.Users == "":
-		return nil
-	}
-	list, err := e.users(l.Users)
-	if err == nil && !list.Has(r.User) {
-		err = fmt.Errorf("there is no user %q in %s", r.User, l.Users)
-	}
-	return err
-}
-
-func explainEgress(w io.Writer, c *config.Config, l *config.Listener, r *socks.Request, name string) {
-	var e config.Egress
-	for _, e = range c.Egresses {
-		if e.Name == name {
-			break
-		}
-	}
-	fmt.Fprintf(w, "egress:    %s", name)
-	if e.Via.String() != name {
-		fmt.Fprintf(w, " = %v", e.Via)
-	}
-	if e.At.Line > 0 {
-		fmt.Fprintf(w, " (%v)", e.At)
-	}
-	fmt.Fprintln(w)
-	if e.Kind == rules.Tor {
-		words := e.Isolation
-		if l.Isolation != nil {
-			words = *l.Isolation
-		}
-		if i, err := isolationOf(words); err == nil {
-			fmt.Fprintf(w, "isolation: %s\n", strings.Join(isolationWords(i, r), ", "))
-		}
-		if spec, err := parseTor(e.Via.Reveal()); err == nil {
-			fmt.Fprintf(w, "member:    %s\n", torMember(spec))
-		}
-	}
-	if e.Kind == rules.Direct && r.Addr.Name != "" {
-		server := "this system's resolver"
-		if c.DNS != "" {
-			server = c.DNS
-		}
-		fmt.Fprintf(w, "dns:       %s; what it answers is judged by the rules again\n", server)
-	}
-}
-
-// isolationWords are what keeps the request from sharing a circuit.
-func isolationWords(i tor.Isolation, r *socks.Request) (words []string) {
-	add := func(on bool, format string, args ...any) {
-		if on {
-			words = append(words, fmt.Sprintf(format, args...))
-		}
-	}
-	add(!i.NoListener, "listener %s", r.Listener)
-	add(!i.NoClient, "client %v", r.Client.Addr())
-	add(!i.NoAuth, "credentials")
-	add(i.Destination, "destination %s", r.Addr.Host())
-	add(i.Port, "port %d", r.Addr.Port)
-	add(i.Protocol, "protocol %v", r.Version)
-	if len(words) == 0 {
-		words = []string{"nothing: it may share a circuit with everybody"}
-	}
-	return words
-}
-
-func torMember(spec torSpec) string {
-	switch {
-	case spec.find:
-		return "the tor that runs here"
-	case spec.daemons > 0:
-		return fmt.Sprintf("one of %d that hosier runs, chosen by the isolation key", spec.daemons)
-	case len(spec.members) == 1:
-		return spec.members[0].SOCKS
-	}
-	var names []string
-	for _, m := range spec.members {
-		names = append(names, m.SOCKS)
-	}
-	return "one of " + strings.Join(names, ", ") + ", chosen by the isolation key"
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -72,6 +73,17 @@ func (w *way) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error)
 	return ip, err
 }
 
+// refusal is the error that Dial would return whatever the request, if it is known.
+func (w *way) refusal() error {
+	if w == nil {
+		return nil
+	}
+	if look, ok := w.Egress.(*lookingEgress); ok {
+		return look.refusal
+	}
+	return nil
+}
+
 // Name is the list, for logs.
 func (w *way) Name() string { return w.name }
 
@@ -116,8 +128,13 @@ func (l *listenerWays) egress(x *exit) proxy.Egress {
 // rules, and for clients of other hosts, by whether it is public.
 func (l *listenerWays) allow(r *socks.Request, ip netip.Addr) error {
 	d := l.generation.config.Rules.Decide(l.listener.Name, r)
+	return judgeAddress(l.listener, r, &d, ip)
+}
+
+// judgeAddress tells whether this host may connect to an address for the request.
+func judgeAddress(l *config.Listener, r *socks.Request, d *rules.Decision, ip netip.Addr) error {
 	explicit, err := d.Judge(ip)
-	if err != nil || explicit || isLocal(l.listener, r) {
+	if err != nil || explicit || isLocal(l, r) {
 		return err
 	}
 	return egress.PublicOnly(r, ip)
@@ -243,36 +260,51 @@ func dialectsOf(words []string) (d proxy.Dialects) {
 
 // router is policy: who may come at all, then the rules.
 func (g *generation) router(l *config.Listener) func(context.Context, *proxy.Session) (proxy.Egress, error) {
-	ways := g.ways[l.Name]
-	return func(ctx context.Context, ses *proxy.Session) (proxy.Egress, error) {
-		r := ses.Request
-		if !admits(l, r) {
-			ses.Rule = "allow-client"
-			return nil, fmt.Errorf("%w: %w", errNotClient, socks.NotAllowed)
-		}
-		if err := overLimit(g.daemon.limits.Login(ses.ID, r.User)); err != nil {
+	return func(_ context.Context, ses *proxy.Session) (proxy.Egress, error) {
+		w, err := g.route(l, ses)
+		g.daemon.logDecision(g, l, ses, cmp.Or(err, w.refusal()))
+		if err != nil {
 			return nil, err
-		}
-		decision := g.config.Rules.Decide(l.Name, r)
-		decision.Count()
-		ses.Rule = decision.Where
-		g.daemon.logDecision(g, l, ses)
-		if decision.Err != nil {
-			return nil, decision.Err
-		}
-		verdict, refusal := g.daemon.judgeLeak(l, ses)
-		if refusal != nil && !verdict.Look {
-			return nil, refusal
-		}
-		w := ways.of(decision.Via).paced(&g.daemon.limits, r.User)
-		if verdict.Look {
-			w = &way{Egress: &lookingEgress{w.Egress, g.daemon.leaks, verdict, refusal}, name: w.name, exits: w.exits}
 		}
 		for _, x := range w.exits {
 			x.enter()
 		}
 		return w, nil
 	}
+}
+
+func (g *generation) route(l *config.Listener, ses *proxy.Session) (*way, error) {
+	r := ses.Request
+	if judgesPasswords(l) {
+		r.Auth.Password = "" // it was right, and says no more than the name does
+	}
+	if !admits(l, r) {
+		ses.Rule = "allow-client"
+		return nil, fmt.Errorf("%w: %w", errNotClient, socks.NotAllowed)
+	}
+	if err := overLimit(g.daemon.limits.Login(ses.ID, r.User)); err != nil {
+		return nil, err
+	}
+	decision := g.config.Rules.Decide(l.Name, r)
+	decision.Count()
+	ses.Rule = decision.Where
+	if decision.Err != nil {
+		return nil, decision.Err
+	}
+	verdict, refusal := g.daemon.judgeLeak(l, ses)
+	if refusal != nil && !verdict.Look {
+		return nil, refusal
+	}
+	w := g.ways[l.Name].of(decision.Via).paced(&g.daemon.limits, r.User)
+	if verdict.Look {
+		w = &way{Egress: &lookingEgress{w.Egress, g.daemon.leaks, verdict, refusal}, name: w.name, exits: w.exits}
+	}
+	return w, nil
+}
+
+// judgesPasswords tells whether whoever came by the listener has shown a password.
+func judgesPasswords(l *config.Listener) bool {
+	return l.Users != "" && l.TLSClientCA == "" && !l.PeerUsers
 }
 
 // paced is w with connections that take part in the user's bytes a second.

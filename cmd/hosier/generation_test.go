@@ -47,7 +47,7 @@ refuse = true
 		}
 		route(t.Context(), &proxy.Session{Client: client, Request: r, Listener: r.Listener})
 		g.ways[l.Name].allow(r, netip.MustParseAddr("192.0.2.9"))
-		c.Rules.Explain(l.Name, r)
+		c.Rules.Explain(l.Name, r, "")
 	}
 	hits := func(c *config.Config) (all []uint64) {
 		for _, r := range c.Rules.List() {

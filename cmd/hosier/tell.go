@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -95,14 +96,29 @@ func (d *daemon) login(err error) {
 	}
 }
 
-// logDecision writes how a request came to its way out, if anybody wants to know.
-func (d *daemon) logDecision(g *generation, l *config.Listener, ses *proxy.Session) {
-	d.telemetry.Decision(ses, func(r telemetry.Redactor) []string {
-		if !r.Reveal {
-			return []string{"listener " + l.Name, "decided by " + ses.Rule + "; the steps name the target (log.redact = false)"}
+// logDecision writes how a request came to its way out, or to none, if anybody wants to know:
+// what hosier explain tells.
+func (d *daemon) logDecision(g *generation, l *config.Listener, ses *proxy.Session, refusal error) {
+	d.telemetry.Decision(ses, func(r telemetry.Redactor) (lines []string) {
+		e := explainer{
+			config: g.config,
+			at:     map[string]string{l.Name: ses.Listener},
+			leak:   func(leaks.Mode, *socks.Request) error { return nil }, // it is in refusal
+			pool:   func(e *config.Egress) (*tor.Pool, error) { return g.exits[e.Name].pool, nil },
 		}
-		_, trail := g.config.Rules.Explain(l.Name, ses.Request)
-		return append([]string{"listener " + l.Name}, trail...)
+		if !r.Reveal {
+			e.hidden = telemetry.Scrubbed
+		}
+		steps, expected := e.trail(l, ses.Request)
+		for _, s := range steps {
+			lines = append(lines, s.label+": "+s.text)
+		}
+		if err := cmp.Or(refusal, expected); err != nil {
+			told := *ses
+			told.Err = err
+			lines = append(lines, "refused: "+r.Reason(&told))
+		}
+		return lines
 	})
 }
 

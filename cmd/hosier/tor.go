@@ -219,6 +219,9 @@ func answersSOCKS(ctx context.Context, address string) bool {
 	return err == nil && answer[0] == 5
 }
 
+// keyFile is in the state directory.
+const keyFile = "isolation.key"
+
 // loadKey reads the key of the isolation hash, or makes it. A state directory that
 // nobody named and that cannot be had costs no more than that replicas and restarts
 // choose other circuits, unless it is needed.
@@ -226,7 +229,7 @@ func loadKey(dir string, needed bool, log *slog.Logger) (tor.Key, error) {
 	path, err := stateDir(dir)
 	if err == nil {
 		var k tor.Key
-		if k, err = tor.LoadKey(filepath.Join(path, "isolation.key")); err == nil {
+		if k, err = tor.LoadKey(filepath.Join(path, keyFile)); err == nil {
 			return k, nil
 		}
 	}

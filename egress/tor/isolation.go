@@ -70,17 +70,19 @@ func NewKey() (k Key) {
 // with a random Key, for its owner alone; of several that do so at once, all get the same.
 // A file that others may read is an error.
 func LoadKey(path string) (Key, error) {
-	k, err := readKey(path)
+	k, err := ReadKey(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return k, err
 	}
 	if err := writeKey(path, NewKey()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return Key{}, fmt.Errorf("key file %s: %w", path, err)
 	}
-	return readKey(path)
+	return ReadKey(path)
 }
 
-func readKey(path string) (k Key, err error) {
+// ReadKey reads a Key as LoadKey does, but makes none: if there is no such file the error
+// matches fs.ErrNotExist.
+func ReadKey(path string) (k Key, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return k, fmt.Errorf("key file: %w", err)

@@ -10,13 +10,14 @@ import (
 
 // Explain decides as [Set.Decide] does, and tells each step to a person, a line each: the
 // rules that were looked at and why they did not match, the one that did, and where the
-// name would be looked up. The lines name what the request asked for.
-func (s *Set) Explain(listener string, r *socks.Request) (Decision, []string) {
+// name would be looked up. The lines name the client and what it asked for, or have hidden in
+// the place of both if that is not "".
+func (s *Set) Explain(listener string, r *socks.Request, hidden string) (Decision, []string) {
 	d := s.Decide(listener, r)
 	if len(s.outcomes) == 0 {
 		return d, []string{d.Err.Error()}
 	}
-	q := newQuery(listener, r)
+	q := told{newQuery(listener, r), hidden}
 	var trail []string
 	for i := range d.at {
 		o := &s.outcomes[i]
@@ -85,16 +86,29 @@ func (s *Set) judges(at int) string {
 	return ", and asks " + some(above, "and") + " about each address that comes of it"
 }
 
+// told is a query for people, who may not be shown all of it.
+type told struct {
+	query
+	hidden string // in the place of the client and the target; "" shows them
+}
+
+func (q *told) show(what any) string {
+	if q.hidden != "" {
+		return q.hidden
+	}
+	return fmt.Sprint(what)
+}
+
 // mismatch tells the first reason why r does not match.
-func (r *Rule) mismatch(q *query) string {
-	one := func(one Rule) bool { return !one.matches(q) }
+func (r *Rule) mismatch(q *told) string {
+	one := func(one Rule) bool { return !one.matches(&q.query) }
 	switch {
 	case one(Rule{Listeners: r.Listeners}):
 		return fmt.Sprintf("listener %s is not %s", q.listener, some(r.Listeners, "or"))
 	case one(Rule{Clients: r.Clients}) && !q.client.IsValid():
 		return "a client on a Unix socket has no address"
 	case one(Rule{Clients: r.Clients}):
-		return fmt.Sprintf("client %v is not in %s", q.client, some(texts(r.Clients, prefixText), "or"))
+		return fmt.Sprintf("client %s is not in %s", q.show(q.client), some(texts(r.Clients, prefixText), "or"))
 	case one(Rule{Users: r.Users}) && q.user == "":
 		return fmt.Sprintf("the client has not shown to be %s", some(r.Users, "or"))
 	case one(Rule{Users: r.Users}):
@@ -104,26 +118,26 @@ func (r *Rule) mismatch(q *query) string {
 	case one(Rule{Ports: r.Ports}) && !hasPort(q.command):
 		return fmt.Sprintf("%v has no port", q.command)
 	case one(Rule{Ports: r.Ports}):
-		return fmt.Sprintf("port %d is not %s", q.port, some(texts(r.Ports, Ports.String), "or"))
+		return fmt.Sprintf("port %s is not %s", q.show(q.port), some(texts(r.Ports, Ports.String), "or"))
 	}
 	return r.elsewhere(q)
 }
 
 // elsewhere tells why the destination is not that of r.
-func (r *Rule) elsewhere(q *query) string {
+func (r *Rule) elsewhere(q *told) string {
 	list := some(texts(r.To, Dest.String), "or")
 	isIP := func(d Dest) bool { return d.kind == isAddress }
 	switch {
 	case q.name == "" && !q.ip.IsValid():
 		return "the request names no destination"
 	case q.name == "" && !slices.ContainsFunc(r.To, isIP):
-		return fmt.Sprintf("%v is an address, and %s is about names", q.ip, list)
+		return fmt.Sprintf("%s is an address, and %s is about names", q.show(q.ip), list)
 	case q.name == "":
-		return fmt.Sprintf("%v is not in %s", q.ip, list)
+		return fmt.Sprintf("%s is not in %s", q.show(q.ip), list)
 	case !slices.ContainsFunc(r.To, func(d Dest) bool { return !isIP(d) }):
-		return fmt.Sprintf("%s is a name, and is not looked up to compare it with %s", q.name, list)
+		return fmt.Sprintf("%s is a name, and is not looked up to compare it with %s", q.show(q.name), list)
 	}
-	return fmt.Sprintf("%s is not %s", q.name, list)
+	return fmt.Sprintf("%s is not %s", q.show(q.name), list)
 }
 
 func texts[T any](list []T, text func(T) string) []string {

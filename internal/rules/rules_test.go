@@ -199,7 +199,7 @@ func TestDecide(t *testing.T) {
 			if got := outcomeText(d); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
-			if d2, _ := s.Explain(listener, r); outcomeText(d2) != outcomeText(d) {
+			if d2, _ := s.Explain(listener, r, ""); outcomeText(d2) != outcomeText(d) {
 				t.Errorf("Explain says %s, Decide %s", outcomeText(d2), outcomeText(d))
 			}
 		})
@@ -262,7 +262,7 @@ func TestZeroSetRefuses(t *testing.T) {
 	t.Parallel()
 	_, r := request(t, "connect a.example:80")
 	var s Set
-	d, trail := s.Explain("lan", r)
+	d, trail := s.Explain("lan", r, "")
 	if !errors.Is(d.Err, socks.NotAllowed) || len(d.Via) > 0 || len(trail) != 1 {
 		t.Errorf("got %v, %v, %q", d.Via, d.Err, trail)
 	}
@@ -362,7 +362,14 @@ tor: the name goes into Tor, and is looked up where it leaves`,
 tor: Tor finds the onion service; nobody looks the name up`,
 	} {
 		listener, r := request(t, request0)
-		_, trail := s.Explain(listener, r)
+		_, trail := s.Explain(listener, r, "")
+		_, hidden := s.Explain(listener, r, "[hidden]")
+		text := strings.Join(hidden, "\n")
+		for _, secret := range []string{r.Addr.Host(), r.Client.Addr().String(), "port 80 "} {
+			if strings.Contains(text, secret) || len(hidden) != len(trail) || !strings.Contains(text, "[hidden]") && len(trail) > 2 {
+				t.Errorf("%s: %q is not hidden in\n%s", request0, secret, text)
+			}
+		}
 		for line := range strings.SplitSeq(want, "\n") {
 			if !slices.Contains(trail, line) {
 				t.Errorf("%s: the trail lacks\n%s\nin\n%s", request0, line, strings.Join(trail, "\n"))
