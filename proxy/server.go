@@ -239,6 +239,13 @@ func (s *Server) Sessions() []Session {
 	return all
 }
 
+// Open returns how many connections are open.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
 // Moved returns how many payload bytes went to targets (up) and to clients (down) so far,
 // of open connections, too. Neither ever falls.
 func (s *Server) Moved() (up, down int64) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"hosier/internal/admin"
+	"hosier/internal/console"
 	"hosier/internal/listen"
 )
 
@@ -26,14 +27,18 @@ func (d *daemon) serveAdmin(ctx context.Context, g *generation) error {
 	if err != nil {
 		return fmt.Errorf("admin %s: %w", address, err)
 	}
+	// A way out that a reload starts must not end with the request for the reload.
+	reload := func() error { return d.reload(context.WithoutCancel(ctx)) }
 	srv := admin.New(admin.Options{
 		Token:   token,
 		Metrics: d.telemetry.Handler(),
 		Log:     d.log,
 		Ready:   d.ready,
-		// A way out that a reload starts must not end with the request for the reload.
-		Reload: func() error { return d.reload(context.WithoutCancel(ctx)) },
+		Reload:  reload,
 	})
+	console.New(console.Options{
+		Source: d.consoleSource(), CSRF: admin.CSRF, SignedIn: srv.SignedIn, Reload: reload,
+	}).Register(srv.Handle)
 	d.admin, d.adminAt = srv, adminURL(l.Addr())
 	fmt.Fprintf(d.stderr, "admin on %s\n", d.adminAt)
 	go func() {

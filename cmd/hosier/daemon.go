@@ -48,6 +48,7 @@ type daemon struct {
 	log       *slog.Logger
 	level     slog.LevelVar
 	show      func(tor.Status) // how tors bootstrap
+	started   time.Time
 	server    *proxy.Server
 	current   atomic.Pointer[generation]
 	failed    chan error // a listener ended by itself
@@ -74,7 +75,7 @@ type opened struct {
 }
 
 func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
-	d := &daemon{source: s, users: map[string]*users.Verifier{}, listeners: map[string]*opened{}, failed: make(chan error, 1)}
+	d := &daemon{source: s, started: time.Now(), users: map[string]*users.Verifier{}, listeners: map[string]*opened{}, failed: make(chan error, 1)}
 	var show func(*slog.Logger) func(tor.Status)
 	d.stderr, show = newBootstraps(stderr)
 	o := &slog.HandlerOptions{Level: &d.level}
@@ -153,7 +154,7 @@ func (d *daemon) openAll(ctx context.Context, g *generation) (opening []*opened,
 		if err != nil {
 			return opening, err
 		}
-		g.policies[o.name] = p
+		g.policies[o.name], g.at[l.Name] = p, o.name
 	}
 	return opening, nil
 }

@@ -105,6 +105,13 @@ func (x *exit) leave() {
 	x.endIfUnused()
 }
 
+// inUse is how many connections use it.
+func (x *exit) inUse() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.open
+}
+
 // retire ends it when nobody uses it any more.
 func (x *exit) retire() {
 	x.mu.Lock()

@@ -32,6 +32,8 @@ type generation struct {
 	config *config.Config
 	exits  map[string]*exit
 	ways   map[string]*listenerWays // by the name of the listener
+	at     map[string]string        // where listeners are, as sessions know them, by their names
+	loaded time.Time
 
 	lists    map[string]*users.List   // of users, by file; they count once the generation does
 	policies map[string]*proxy.Policy // by the address of the listener, as sessions know it
@@ -158,6 +160,7 @@ func isLocal(l *config.Listener, r *socks.Request) bool {
 func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generation, error) {
 	g := &generation{
 		daemon: d, config: c, exits: map[string]*exit{}, ways: map[string]*listenerWays{},
+		at: map[string]string{}, loaded: time.Now(),
 		policies: map[string]*proxy.Policy{}, lists: map[string]*users.List{},
 	}
 	for _, e := range c.Egresses {
