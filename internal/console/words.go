@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // What stands here has its like in web/words.js, for rows that a script writes.
@@ -16,7 +17,9 @@ const none = "–"
 // visible is a text that somebody else chose, with what cannot be seen, or turns what
 // stands beside it around, written out.
 func visible(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
+	if !utf8.ValidString(s) {
+		s = string([]rune(s)) // as JSON has it
+	}
 	if !strings.ContainsFunc(s, isHidden) {
 		return s
 	}
@@ -39,10 +42,9 @@ func isHidden(r rune) bool {
 // count is a number with a comma for each thousand.
 func count[T int | int64 | uint64](n T) string {
 	s := fmt.Sprint(n)
-	digits := strings.TrimPrefix(s, "-")
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		at := len(s) - len(digits) + i
-		s = s[:at] + "," + s[at:]
+	first := len(s) - len(strings.TrimPrefix(s, "-")) // digit
+	for i := len(s) - 3; i > first; i -= 3 {
+		s = s[:i] + "," + s[i:]
 	}
 	return s
 }
@@ -128,4 +130,13 @@ func anyCount(n any) string {
 		return count(n)
 	}
 	return fmt.Sprint(n)
+}
+
+// lines is for a text that has several.
+func lines(s string) string {
+	all := strings.Split(s, "\n")
+	for i := range all {
+		all[i] = visible(all[i])
+	}
+	return strings.Join(all, "\n")
 }
