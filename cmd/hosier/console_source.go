@@ -178,8 +178,8 @@ func (d *daemon) explain(q console.Question) (console.Explanation, error) {
 
 // usersInForce are those that a login is judged by, which the file may not have any more.
 func (g *generation) usersInForce(file string) (*users.List, error) {
-	if list := g.lists[file]; list != nil {
-		return list, nil
+	if v := g.users[file]; v != nil {
+		return v.List(), nil
 	}
 	return nil, fmt.Errorf("%s is not in force", file)
 }

@@ -21,7 +21,6 @@ import (
 	"hosier/internal/limits"
 	"hosier/internal/listen"
 	"hosier/internal/telemetry"
-	"hosier/internal/users"
 	"hosier/proxy"
 )
 
@@ -56,8 +55,7 @@ type daemon struct {
 	telemetry *telemetry.Telemetry
 	leaks     *leaks.Watch
 
-	mu        sync.Mutex // of start and reload
-	users     map[string]*users.Verifier
+	mu        sync.Mutex         // of start and reload
 	listeners map[string]*opened // by address, as configured
 	exits     []*exit            // all that were started
 	control   io.Closer          // of hosier status and hosier reload
@@ -75,7 +73,7 @@ type opened struct {
 }
 
 func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
-	d := &daemon{source: s, started: time.Now(), users: map[string]*users.Verifier{}, listeners: map[string]*opened{}, failed: make(chan error, 1)}
+	d := &daemon{source: s, started: time.Now(), listeners: map[string]*opened{}, failed: make(chan error, 1)}
 	var show func(*slog.Logger) func(tor.Status)
 	d.stderr, show = newBootstraps(stderr)
 	o := &slog.HandlerOptions{Level: &d.level}
@@ -197,9 +195,6 @@ func (d *daemon) put(ctx context.Context, g *generation, opening []*opened) {
 			x.start(ctx, d.show)
 			d.exits = append(d.exits, x)
 		}
-	}
-	for file, list := range g.lists {
-		d.users[file].Set(list)
 	}
 	l := g.config.Limits
 	d.limits.Set(limits.Limits{
@@ -387,17 +382,21 @@ func (d *daemon) retireUnused() {
 
 // sameForever refuses what only a restart can change.
 func sameForever(old, c *config.Config) error {
-	for key, differ := range map[string]bool{
-		"state-dir":  old.StateDir != c.StateDir,
-		"admin":      old.Admin != c.Admin,
-		"max-conns":  old.MaxConns != c.MaxConns,
-		"log.format": old.Log.JSON != c.Log.JSON,
+	var all []error
+	for _, one := range []struct {
+		key    string
+		differ bool
+	}{
+		{"state-dir", old.StateDir != c.StateDir},
+		{"admin", old.Admin != c.Admin},
+		{"max-conns", old.MaxConns != c.MaxConns},
+		{"log.format", old.Log.JSON != c.Log.JSON},
 	} {
-		if differ {
-			return fmt.Errorf("%s: it cannot change while hosier runs; restart it", key)
+		if one.differ {
+			all = append(all, fmt.Errorf("%s: it cannot change while hosier runs; restart it", one.key))
 		}
 	}
-	return nil
+	return errors.Join(all...)
 }
 
 // has reports whether x is one of g.

@@ -35,8 +35,8 @@ type generation struct {
 	at     map[string]string        // where listeners are, as sessions know them, by their names
 	loaded time.Time
 
-	lists    map[string]*users.List   // of users, by file; they count once the generation does
-	policies map[string]*proxy.Policy // by the address of the listener, as sessions know it
+	users    map[string]*users.Verifier // by file
+	policies map[string]*proxy.Policy   // by the address of the listener, as sessions know it
 }
 
 // listenerWays are the ways out as those meet them who come by one listener.
@@ -161,7 +161,7 @@ func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generati
 	g := &generation{
 		daemon: d, config: c, exits: map[string]*exit{}, ways: map[string]*listenerWays{},
 		at: map[string]string{}, loaded: time.Now(),
-		policies: map[string]*proxy.Policy{}, lists: map[string]*users.List{},
+		policies: map[string]*proxy.Policy{}, users: map[string]*users.Verifier{},
 	}
 	for _, e := range c.Egresses {
 		x := d.running(e)
@@ -218,7 +218,7 @@ func (d *daemon) runningIn(dir string) *exit {
 func (g *generation) policy(l *config.Listener) (*proxy.Policy, error) {
 	front := &listen.Front{ProxyFrom: l.ProxyFrom, PeerUsers: l.PeerUsers}
 	var err error
-	if front.TLS, err = loadTLS(l); err != nil {
+	if front.TLS, err = loadTLS(l.TLSCert, l.TLSKey, l.TLSClientCA); err != nil {
 		return nil, fmt.Errorf("%s: %w", l.At, err)
 	}
 	p := &proxy.Policy{
@@ -365,44 +365,47 @@ func (g *generation) verifier(file string) (func(*proxy.Session, socks.Auth) (st
 	}, nil
 }
 
-// usersOf returns what judges the logins of a file, with what it remembers of them.
+// usersOf returns what judges the logins of a file, with what the generation before remembers
+// of them if the file is the same.
 func (g *generation) usersOf(file string) (*users.Verifier, error) {
-	d := g.daemon
-	if g.lists[file] == nil {
-		list, err := users.Load(file)
-		if err != nil {
-			return nil, err
-		}
-		for _, w := range list.Warnings {
-			d.log.Warn("file of users", "file", file, "warning", w)
-		}
-		g.lists[file] = list
+	if v := g.users[file]; v != nil {
+		return v, nil
 	}
-	if d.users[file] == nil {
-		d.users[file] = users.NewVerifier(g.lists[file], 0)
+	list, err := users.Load(file)
+	if err != nil {
+		return nil, err
 	}
-	return d.users[file], nil
+	for _, w := range list.Warnings {
+		g.daemon.log.Warn("file of users", "file", file, "warning", w)
+	}
+	if old := g.daemon.current.Load(); old != nil && old.users[file] != nil {
+		g.users[file] = old.users[file].With(list)
+	} else {
+		g.users[file] = users.NewVerifier(list, 0)
+	}
+	return g.users[file], nil
 }
 
-func loadTLS(l *config.Listener) (*tls.Config, error) {
-	if l.TLSCert == "" {
+// loadTLS makes of a listener's files how it speaks TLS; nil if it has none.
+func loadTLS(certFile, keyFile, clientCA string) (*tls.Config, error) {
+	if certFile == "" {
 		return nil, nil
 	}
-	cert, err := tls.LoadX509KeyPair(l.TLSCert, l.TLSKey)
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("tls-cert and tls-key: %w", err)
 	}
 	t := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-	if l.TLSClientCA == "" {
+	if clientCA == "" {
 		return t, nil
 	}
-	text, err := os.ReadFile(l.TLSClientCA)
+	text, err := os.ReadFile(clientCA)
 	if err != nil {
 		return nil, fmt.Errorf("tls-client-ca: %w", err)
 	}
 	t.ClientCAs, t.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
 	if !t.ClientCAs.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("tls-client-ca %s: there is no certificate in PEM form in it", l.TLSClientCA)
+		return nil, fmt.Errorf("tls-client-ca %s: there is no certificate in PEM form in it", clientCA)
 	}
 	return t, nil
 }

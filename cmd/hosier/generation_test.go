@@ -3,8 +3,12 @@ package main
 import (
 	"io"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
+
+	"golang.org/x/crypto/bcrypt"
 
 	"hosier/internal/config"
 	"hosier/proxy"
@@ -60,5 +64,68 @@ refuse = true
 	}
 	if again, err := config.Parse("f", []byte(text), config.Options{}); err != nil || !slices.Equal(hits(again), []uint64{0, 0}) {
 		t.Errorf("after a reload: %v, %v", again, err)
+	}
+}
+
+// A connection is judged by the users of the file that it began under, however late it logs in.
+// What is remembered outlives a reload that changes no user.
+func TestUsersOfGeneration(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "users")
+	toml := "via = \"direct\"\nusers = \"users\"\n"
+	var d *daemon
+	read := func(line string) *generation {
+		if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Parse(filepath.Join(dir, "f"), []byte(toml), config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d == nil {
+			d = newDaemon(source{}, c, io.Discard)
+		}
+		g, err := d.newGeneration(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := g.policy(&c.Listeners[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.policies["here"] = p
+		d.current.Store(g)
+		return g
+	}
+	line := func(name, password string) string {
+		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name + ":" + string(hash) + "\n"
+	}
+	ann, bob := line("ann", "one"), line("bob", "two")
+	first := read(ann)
+	same := read(ann)
+	second := read(bob)
+	if first.users[file] != same.users[file] || same.users[file] == second.users[file] {
+		t.Error("what is remembered of users does not go by what the file says")
+	}
+	for _, tt := range []struct {
+		g              *generation
+		user, password string
+		ok             bool
+	}{
+		{first, "ann", "one", true},
+		{second, "bob", "two", true},
+		{first, "bob", "two", false},
+		{second, "ann", "one", false},
+	} {
+		auth := socks.Auth{Method: socks.UserPass, User: tt.user, Password: tt.password}
+		client := netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), 1)
+		if _, err := tt.g.policies["here"].Verify(&proxy.Session{Client: client}, auth); (err == nil) != tt.ok {
+			t.Errorf("%s under the file that it began with: %v, want success %v", tt.user, err, tt.ok)
+		}
 	}
 }

@@ -44,6 +44,12 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// mistakes are those of a configuration: a line each, with its place in front. Who reads them
+// may be an editor that goes there.
+type mistakes struct{ error }
+
+func (e mistakes) Unwrap() error { return e.error }
+
 // run is the program: it ends when the command has, or soon after ctx, and returns the
 // exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -70,6 +76,10 @@ has names looked up where the way out ends: on this host, by another proxy, or i
 	}
 	if no := (refused{}); errors.As(err, &no) {
 		return exitFailed
+	}
+	if wrong := (mistakes{}); errors.As(err, &wrong) {
+		fmt.Fprintln(stderr, wrong)
+		return exitUsage
 	}
 	fmt.Fprintf(stderr, "hosier: %v\n", err)
 	usage := usageError{}

@@ -48,5 +48,5 @@ func reload(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
-	return usageError{errors.New(strings.TrimSpace(string(text)))}
+	return mistakes{errors.New(strings.TrimSpace(string(text)))}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"hosier/internal/config"
+	"hosier/internal/users"
 )
 
 // serveOptions are what the command line says beside the keys of a configuration.
@@ -112,22 +113,55 @@ func (s source) load() (*config.Config, error) {
 			return nil, usageError{fmt.Errorf("--config: %w", err)}
 		}
 	}
-	c, err := config.Parse(s.file, text, config.Options{Via: viaKind, Readable: readable, Flags: s.flags, Verbose: s.verbose})
+	c, err := config.Parse(s.file, text, config.Options{
+		Via: viaKind, Readable: readable, Users: userNames, TLS: func(cert, key, clientCA string) error {
+			_, err := loadTLS(cert, key, clientCA)
+			return err
+		}, Flags: s.flags, Verbose: s.verbose,
+	})
 	if err != nil {
-		return nil, usageError{err}
+		return nil, mistakes{err}
 	}
 	return c, nil
 }
 
+// readable does not open what is no regular file: it might wait for a pipe for ever.
 func readable(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
-			err = bad.Err
-		}
-		return err
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		return errors.New("it is a directory")
 	}
-	return f.Close()
+	if err == nil && info.Mode().IsRegular() {
+		var f *os.File
+		if f, err = os.Open(path); err == nil {
+			return f.Close()
+		}
+	}
+	if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
+		err = bad.Err
+	}
+	return err
+}
+
+// userNames returns who stands in a file of users, or the mistakes in it with their places.
+func userNames(file string) ([]string, error) {
+	list, err := users.Load(file)
+	if err == nil {
+		return list.Names(), nil
+	}
+	all := []error{err}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		all = many.Unwrap()
+	}
+	var placed config.Errors
+	for _, err := range all {
+		line := (*users.LineError)(nil)
+		if !errors.As(err, &line) {
+			return nil, err
+		}
+		placed = append(placed, &config.Error{File: line.File, Line: line.Line, Column: 1, Text: line.Text})
+	}
+	return nil, placed
 }
 
 // spareProcessor lets Go run one thread more than there are processors. An event loop

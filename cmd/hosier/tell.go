@@ -102,7 +102,7 @@ func (d *daemon) logDecision(g *generation, l *config.Listener, ses *proxy.Sessi
 	d.telemetry.Decision(ses, func(r telemetry.Redactor) (lines []string) {
 		e := explainer{
 			config: g.config,
-			at:     map[string]string{l.Name: ses.Listener},
+			at:     g.at,
 			leak:   func(leaks.Mode, *socks.Request) error { return nil }, // it is in refusal
 			pool:   func(e *config.Egress) (*tor.Pool, error) { return g.exits[e.Name].pool, nil },
 		}

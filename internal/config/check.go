@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -128,6 +129,26 @@ func (r *reader) checkListener(l *Listener, before []Listener) {
 	}
 	r.checkTimes(l.Policy, l.places)
 	r.checkIsolation(l.Isolation, l.places)
+	r.checkFiles(l)
+}
+
+// checkFiles looks into the files of a listener.
+func (r *reader) checkFiles(l *Listener) {
+	if _, known := r.users[l.Users]; l.Users != "" && !known && !r.unreadable[l.Users] && r.options.Users != nil {
+		names, err := r.options.Users(l.Users)
+		if many := Errors(nil); errors.As(err, &many) {
+			r.errors = append(r.errors, many...)
+		} else if err != nil {
+			r.fail(r.place(l, "users"), "%v", err)
+		}
+		r.users[l.Users] = names
+	}
+	tls := l.TLSCert != "" && l.TLSKey != "" && !r.unreadable[l.TLSCert] && !r.unreadable[l.TLSKey] && !r.unreadable[l.TLSClientCA]
+	if tls && r.options.TLS != nil {
+		if err := r.options.TLS(l.TLSCert, l.TLSKey, l.TLSClientCA); err != nil {
+			r.fail(r.place(l, "tls-cert"), "%v", err)
+		}
+	}
 }
 
 // place is where a key of l stands, or l itself if the value is a default.

@@ -177,6 +177,14 @@ type Options struct {
 	// Readable tells whether a file that is named can be read. Nil does not ask.
 	Readable func(path string) error
 
+	// Users returns the names in a file of users. Its error may be [Errors], with places in
+	// that file. Nil does not look into files of users.
+	Users func(file string) (names []string, err error)
+
+	// TLS tells whether a listener can speak TLS by its files; clientCA may be "". Nil does
+	// not ask.
+	TLS func(cert, key, clientCA string) error
+
 	// Flags take the place of keys at the top of the file, before anything is judged:
 	// whatever is true of a file is true of the file with them.
 	Flags []Flag
@@ -197,7 +205,7 @@ type Flag struct {
 //
 // Relative names of files are taken to begin in the directory of the file.
 func Parse(name string, text []byte, o Options) (*Config, error) {
-	r := &reader{file: name, options: o}
+	r := &reader{file: name, options: o, unreadable: map[string]bool{}, users: map[string][]string{}}
 	root := r.parse(text)
 	if root == nil {
 		return nil, r.failure()
@@ -222,6 +230,9 @@ type reader struct {
 	options Options
 	lines   []int // where each begins
 	errors  Errors
+
+	unreadable map[string]bool     // files of which that was told
+	users      map[string][]string // names by file; none of a file that has mistakes
 }
 
 // failure returns the mistakes in their order; nil if there are none.

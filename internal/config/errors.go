@@ -45,7 +45,7 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) compare(o *Error) int {
-	return cmp.Or(cmp.Compare(e.Line, o.Line), cmp.Compare(e.Column, o.Column), cmp.Compare(e.File, o.File))
+	return cmp.Or(cmp.Compare(e.File, o.File), cmp.Compare(e.Line, o.Line), cmp.Compare(e.Column, o.Column))
 }
 
 func (r *reader) fail(at rules.Pos, format string, args ...any) {

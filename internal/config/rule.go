@@ -154,12 +154,27 @@ func (r *reader) checkNames(d *draft, u *rule) {
 	for _, one := range u.listeners {
 		r.checkListenerName(d, u, one)
 	}
-	users := slices.ContainsFunc(d.config.Listeners, func(l Listener) bool {
-		return l.HasUsers() && (len(u.Listeners) == 0 || slices.Contains(u.Listeners, l.Name))
-	})
+	names, anybody, users := []string(nil), false, false
+	for i := range d.config.Listeners {
+		l := &d.config.Listeners[i]
+		if !l.HasUsers() || len(u.Listeners) > 0 && !slices.Contains(u.Listeners, l.Name) {
+			continue
+		}
+		users = true
+		if l.PeerUsers || l.TLSClientCA != "" || len(r.users[l.Users]) == 0 {
+			anybody = true // as far as the file knows
+		}
+		names = append(names, r.users[l.Users]...)
+	}
 	if len(u.Users) > 0 && !users && !u.broken {
 		r.fail(u.places["user"], "this rule can never match: no listener that it is about has users; "+
 			"give one users, peer-users or tls-client-ca, or leave user out")
+	}
+	for _, name := range u.Users {
+		if users && !anybody && !slices.Contains(names, name) {
+			r.fail(u.places["user"], "there is no user %s%s in the file of users of any listener that this rule is about; "+
+				"correct or remove it", shown(name), didYouMean(name, names))
+		}
 	}
 }
 

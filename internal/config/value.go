@@ -105,6 +105,7 @@ func (r *reader) path(to *string) field {
 			err = bad.Err // its path could be a URL that somebody put in the wrong place
 		}
 		if err != nil {
+			r.unreadable[*to] = true
 			r.fail(n.at, "%s cannot be read: %v", shown(*to), err)
 		}
 	})

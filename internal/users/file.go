@@ -2,10 +2,13 @@ package users
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -16,7 +19,8 @@ const maxFile = 16 << 20 // bytes
 // List is the users of one file. It does not change.
 type List struct {
 	users map[string]*secret
-	dummy *secret // for unknown users
+	dummy *secret           // for unknown users
+	sum   [sha256.Size]byte // of the file
 
 	// Warnings are what the operator should know of the file though it can be used.
 	Warnings []string
@@ -69,7 +73,7 @@ func parse(r io.Reader, file string) (*List, error) {
 	case len(text) > maxFile:
 		return nil, fmt.Errorf("file of users: %s is larger than %d MiB", file, maxFile>>20)
 	}
-	l, lines, errs, n := &List{users: map[string]*secret{}}, map[string]int{}, []error(nil), 0
+	l, lines, errs, n := &List{users: map[string]*secret{}, sum: sha256.Sum256(text)}, map[string]int{}, []error(nil), 0
 	for line := range bytes.Lines(text) {
 		n++
 		name, s, err := parseLine(strings.TrimSpace(string(line)))
@@ -155,8 +159,8 @@ func (c cost) work() uint64 {
 // Has tells whether there is a user of this name.
 func (l *List) Has(name string) bool { return l.users[name] != nil }
 
-// Len is the number of users.
-func (l *List) Len() int { return len(l.users) }
+// Names returns the names of the users, in order.
+func (l *List) Names() []string { return slices.Sorted(maps.Keys(l.users)) }
 
 // matches computes one hash, whatever the name is.
 func (l *List) matches(name, password string) bool {

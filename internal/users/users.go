@@ -48,25 +48,24 @@ const (
 	maxPassword     = 255 // bytes, RFC 1929 section 2
 )
 
-// Verifier judges logins. It must come from [NewVerifier], and may be used by many
-// goroutines at once.
+// Verifier judges logins by a list. It must come from [NewVerifier] or [Verifier.With], and
+// may be used by many goroutines at once.
 type Verifier struct {
-	secret [sha256.Size]byte // of this process: what is remembered is of no use elsewhere
-	slots  chan struct{}     // a token is the right to compute a hash
-	holds  holds
-	state  atomic.Pointer[state]
-
-	accepted, cached, wrong, heldOff, busy, hashed atomic.Uint64
-}
-
-// state is a list with what was found by it. A new list begins without any of that; what
-// is still being hashed by the old one is remembered there, where nobody looks.
-type state struct {
+	*gates
 	list *List
 
 	mu           sync.Mutex
 	right, wrong cache
 	flights      map[key]chan struct{} // closed when the verdict is there
+}
+
+// gates are what verifiers share that come one from the other.
+type gates struct {
+	secret [sha256.Size]byte // of this process: what is remembered is of no use elsewhere
+	slots  chan struct{}     // a token is the right to compute a hash
+	holds  holds
+
+	accepted, cached, wrongs, heldOff, busy, hashed atomic.Uint64
 }
 
 // key stands for a name and a password.
@@ -79,32 +78,33 @@ func NewVerifier(l *List, parallel int) *Verifier {
 	if parallel <= 0 {
 		parallel = defaultParallel
 	}
-	v := &Verifier{slots: make(chan struct{}, parallel)}
-	rand.Read(v.secret[:])
-	v.Set(l)
-	return v
+	g := &gates{slots: make(chan struct{}, parallel)}
+	rand.Read(g.secret[:])
+	return newVerifier(g, l)
 }
 
-// Set puts another list in place and forgets every verdict. Clients that are held off
-// stay so.
-func (v *Verifier) Set(l *List) {
-	v.state.Store(&state{
+func newVerifier(g *gates, l *List) *Verifier {
+	return &Verifier{
+		gates:   g,
 		list:    l,
 		right:   cache{max: maxRight, age: rememberRight},
 		wrong:   cache{max: maxWrong, age: rememberWrong},
 		flights: map[key]chan struct{}{},
-	})
+	}
 }
 
-// Reload is [Load] and Set. With an error nothing has changed.
-func (v *Verifier) Reload(file string) (*List, error) {
-	l, err := Load(file)
-	if err != nil {
-		return nil, err
+// With returns what judges by another list: v itself if that says the same, else one that
+// remembers no verdict. Both hold clients off together, count together, and compute no more
+// hashes at once than v alone; v goes on judging by its own list.
+func (v *Verifier) With(l *List) *Verifier {
+	if l.sum == v.list.sum {
+		return v
 	}
-	v.Set(l)
-	return l, nil
+	return newVerifier(v.gates, l)
 }
+
+// List returns the list that v judges by.
+func (v *Verifier) List() *List { return v.list }
 
 // Verify returns nil if the password is the user's. Otherwise the error is [ErrWrong], a
 // *[BackoffError], or wraps [ErrBusy]: it waits for its turn until ctx ends, and at most
@@ -117,8 +117,8 @@ func (v *Verifier) Reload(file string) (*List, error) {
 // wrong is told in any case, at once, and does not count: a program that repeats its
 // wrong password learns nothing, and must not shut out others on its host.
 func (v *Verifier) Verify(ctx context.Context, client netip.Addr, user, password string) error {
-	s, k := v.state.Load(), v.key(user, password)
-	if known, right := s.recall(k); known {
+	k := v.key(user, password)
+	if known, right := v.recall(k); known {
 		return v.tell(right, &v.cached)
 	}
 	ctx, cancel := context.WithTimeout(ctx, waitForTurn)
@@ -127,9 +127,9 @@ func (v *Verifier) Verify(ctx context.Context, client netip.Addr, user, password
 	if err != nil {
 		return v.refuse(err)
 	}
-	known, right := s.recall(k) // perhaps the one before had the same to say
+	known, right := v.recall(k) // perhaps the one before had the same to say
 	if !known {
-		right, err = v.judge(ctx, s, k, user, password)
+		right, err = v.judge(ctx, k, user, password)
 	}
 	v.holds.leave(h, !known && err == nil && !right)
 	switch {
@@ -153,7 +153,7 @@ func (v *Verifier) key(user, password string) (k key) {
 
 func (v *Verifier) tell(right bool, counter *atomic.Uint64) error {
 	if !right {
-		v.wrong.Add(1)
+		v.wrongs.Add(1)
 		return ErrWrong
 	}
 	counter.Add(1)
@@ -171,12 +171,12 @@ func (v *Verifier) refuse(err error) error {
 
 // judge computes the hash, or waits for whoever computes it for the same login. An error
 // wraps ErrBusy.
-func (v *Verifier) judge(ctx context.Context, s *state, k key, user, password string) (right bool, err error) {
+func (v *Verifier) judge(ctx context.Context, k key, user, password string) (right bool, err error) {
 	for {
-		done, mine := s.takeOff(k)
+		done, mine := v.takeOff(k)
 		if mine {
-			right, err = v.hash(ctx, s.list, user, password)
-			s.land(k, right, err)
+			right, err = v.hash(ctx, user, password)
+			v.land(k, right, err)
 			return right, err
 		}
 		select {
@@ -184,14 +184,14 @@ func (v *Verifier) judge(ctx context.Context, s *state, k key, user, password st
 		case <-ctx.Done():
 			return false, busy(ctx)
 		}
-		if known, right := s.recall(k); known {
+		if known, right := v.recall(k); known {
 			return right, nil
 		}
 		// Whoever computed it was called off: it is up to the next.
 	}
 }
 
-func (v *Verifier) hash(ctx context.Context, l *List, user, password string) (bool, error) {
+func (v *Verifier) hash(ctx context.Context, user, password string) (bool, error) {
 	if password == "" || len(password) > maxPassword {
 		return false, nil // whoever the user is: it tells nothing about him
 	}
@@ -202,46 +202,46 @@ func (v *Verifier) hash(ctx context.Context, l *List, user, password string) (bo
 	}
 	defer func() { <-v.slots }()
 	v.hashed.Add(1)
-	return l.matches(user, password), nil
+	return v.list.matches(user, password), nil
 }
 
 func busy(ctx context.Context) error { return fmt.Errorf("%w: %w", ErrBusy, ctx.Err()) }
 
-func (s *state) recall(k key) (known, right bool) {
+func (v *Verifier) recall(k key) (known, right bool) {
 	now := time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.right.has(k, now) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.right.has(k, now) {
 		return true, true
 	}
-	return s.wrong.has(k, now), false
+	return v.wrong.has(k, now), false
 }
 
 // takeOff makes the caller the one who computes, or says when another one has.
-func (s *state) takeOff(k key) (done chan struct{}, mine bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if done = s.flights[k]; done != nil {
+func (v *Verifier) takeOff(k key) (done chan struct{}, mine bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if done = v.flights[k]; done != nil {
 		return done, false
 	}
 	done = make(chan struct{})
-	s.flights[k] = done
+	v.flights[k] = done
 	return done, true
 }
 
-func (s *state) land(k key, right bool, err error) {
+func (v *Verifier) land(k key, right bool, err error) {
 	now := time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	switch {
 	case err != nil:
 	case right:
-		s.right.add(k, now)
+		v.right.add(k, now)
 	default:
-		s.wrong.add(k, now)
+		v.wrong.add(k, now)
 	}
-	close(s.flights[k])
-	delete(s.flights, k)
+	close(v.flights[k])
+	delete(v.flights, k)
 }
 
 // Counts says what became of the logins since the process began.
@@ -257,7 +257,7 @@ type Counts struct {
 // Counts returns what was counted so far.
 func (v *Verifier) Counts() Counts {
 	return Counts{
-		Accepted: v.accepted.Load(), Cached: v.cached.Load(), Wrong: v.wrong.Load(),
+		Accepted: v.accepted.Load(), Cached: v.cached.Load(), Wrong: v.wrongs.Load(),
 		HeldOff: v.heldOff.Load(), Busy: v.busy.Load(), Hashed: v.hashed.Load(),
 	}
 }

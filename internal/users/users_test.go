@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -91,7 +89,7 @@ func TestUnknownUserIsHashed(t *testing.T) {
 	if n := v.Counts().Hashed; n != 1 {
 		t.Errorf("%d hashes for an unknown user, want 1", n)
 	}
-	l := v.state.Load().list
+	l := v.list
 	if l.dummy.cost != l.users["alice"].cost {
 		t.Errorf("cost of an unknown user is %+v, want that of most users, %+v", l.dummy.cost, l.users["alice"].cost)
 	}
@@ -347,8 +345,9 @@ func TestLeaderGivesUp(t *testing.T) {
 	})
 }
 
-// What was begun under the old file is not remembered under the new one.
-func TestSetMeanwhile(t *testing.T) {
+// What is judged by one list is not remembered by another, also if it was under way when that
+// one came.
+func TestWithMeanwhile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		v := newTestVerifier(t, quick("alice", "old"))
@@ -356,52 +355,49 @@ func TestSetMeanwhile(t *testing.T) {
 		done := make(chan string, 1)
 		go func() { done <- login(v, home, "alice", "old") }()
 		synctest.Wait()
-		v.Set(mustParse(t, quick("alice", "new")))
+		next := v.With(mustParse(t, quick("alice", "new")))
 		freeSlots(v)
-		<-done
-		if got := login(v, home, "alice", "old"); got != "wrong" {
-			t.Errorf("the old password: %s", got)
+		if got := <-done; got != "right" {
+			t.Errorf("the old password by the old list: %s", got)
+		}
+		if got := login(next, home, "alice", "old"); got != "wrong" {
+			t.Errorf("the old password by the new list: %s", got)
 		}
 	})
 }
 
-func TestReload(t *testing.T) {
+// Each judges by its own list, for as long as somebody asks it, and what is remembered outlives
+// a list that says the same.
+func TestWith(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "users")
-	write := func(text string) {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		v := newTestVerifier(t, quick("alice", "old"))
+		if got := login(v, home, "alice", "old"); got != "right" {
+			t.Fatal(got)
 		}
-	}
-	write(quick("alice", "old"))
-	l, err := Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := NewVerifier(l, 1)
-	if got := login(v, home, "alice", "old"); got != "right" {
-		t.Fatal(got)
-	}
-	write("alice:new\n")
-	if _, err := v.Reload(file); err == nil {
-		t.Error("a bad file is taken")
-	}
-	if got := login(v, home, "alice", "old"); got != "right" {
-		t.Errorf("after a bad file: %s", got)
-	}
-	if n := v.Counts().Hashed; n != 1 {
-		t.Error("a bad file makes the login be forgotten")
-	}
-	write(quick("alice", "new"))
-	if l, err = v.Reload(file); err != nil || l.Len() != 1 {
-		t.Fatal(l, err)
-	}
-	if got := login(v, home, "alice", "old"); got != "wrong" {
-		t.Errorf("the old password: %s", got)
-	}
-	if got := login(v, home, "alice", "new"); got != "right" {
-		t.Errorf("the new password: %s", got)
-	}
+		if v.With(mustParse(t, quick("alice", "old"))) != v {
+			t.Error("a list that says the same makes what is remembered be forgotten")
+		}
+		next := v.With(mustParse(t, quick("alice", "new")))
+		for i, one := range []struct {
+			v              *Verifier
+			password, want string
+		}{
+			{v, "old", "right"},
+			{next, "old", "wrong"},
+			{next, "new", "right"},
+			{v, "new", "wrong"},
+			{v, "old", "right"},
+			{next, "another", "held off 1s"}, // both were wrong by the same client
+		} {
+			if got := login(one.v, home, "alice", one.password); got != one.want {
+				t.Errorf("login %d, %q: %s, want %s", i, one.password, got, one.want)
+			}
+		}
+		if got, want := next.Counts(), (Counts{Accepted: 2, Cached: 2, Wrong: 2, HeldOff: 1, Hashed: 4}); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	})
 }
 
 func TestClientKey(t *testing.T) {
