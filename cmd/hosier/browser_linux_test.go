@@ -9,8 +9,22 @@ import (
 )
 
 // newBrowser runs Debian's Chromium until the test ends, with the flags "name=value" beside
-// those that keep it quiet, and returns what chromedp runs actions in.
+// those that keep it quiet, and returns what chromedp runs actions in, as long as patience
+// lasts.
 func newBrowser(tb testing.TB, flags map[string]any) context.Context {
+	tb.Helper()
+	return patiently(tb, sharedBrowser(tb, flags))
+}
+
+// patiently bounds what one of the tests does that share a browser.
+func patiently(tb testing.TB, browser context.Context) context.Context {
+	bounded, stopWaiting := context.WithTimeout(browser, patience)
+	tb.Cleanup(stopWaiting)
+	return bounded
+}
+
+// sharedBrowser is newBrowser without a bound.
+func sharedBrowser(tb testing.TB, flags map[string]any) context.Context {
 	tb.Helper()
 	dir, err := os.MkdirTemp("", "hosier")
 	if err != nil {
@@ -39,9 +53,7 @@ func newBrowser(tb testing.TB, flags map[string]any) context.Context {
 	if err := chromedp.Do(tab); err != nil {
 		tb.Fatalf("start chromium: %v", err)
 	}
-	browser, stopWaiting := context.WithTimeout(tab, patience)
-	tb.Cleanup(stopWaiting)
-	return browser
+	return tab
 }
 
 // closeBrowser ends the browser before the test does.

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"hosier/internal/admin"
 	"hosier/internal/load"
 	"hosier/socks"
 )
@@ -22,41 +21,15 @@ import (
 // crowdSize is how many connections are open while the console is looked at.
 const crowdSize = 5000
 
-// scriptConsole asks the console of a hosier as a script does.
-type scriptConsole struct {
-	*process
-	url    string // ends with a /
-	token  string
-	client http.Client
-}
-
-// startWithConsole runs a hosier that has a console.
-func startWithConsole(tb testing.TB, args ...string) *scriptConsole {
-	tb.Helper()
-	dir := stateDirFor(tb)
-	s := &scriptConsole{process: start(tb, append([]string{"--admin", "127.0.0.1:0", "--state-dir", dir}, args...)...)}
-	link := consoleLink(tb, "--state-dir", dir)
-	s.url, _, _ = strings.Cut(link, "signin")
-	token, err := admin.ReadToken(dir)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	s.token = token.Reveal()
-	transport := &http.Transport{}
-	tb.Cleanup(transport.CloseIdleConnections)
-	s.client.Transport = transport
-	return s
-}
-
 // open begins a request with the token.
-func (s *scriptConsole) open(tb testing.TB, ctx context.Context, path string) *http.Response {
+func (h *consoleHost) open(tb testing.TB, ctx context.Context, path string) *http.Response {
 	tb.Helper()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, h.url+path, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r.Header.Set("Authorization", "Bearer "+s.token)
-	resp, err := s.client.Do(r)
+	r.Header.Set("Authorization", "Bearer "+h.token)
+	resp, err := h.client.Do(r)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -67,12 +40,12 @@ func (s *scriptConsole) open(tb testing.TB, ctx context.Context, path string) *h
 }
 
 // firstByte is how long the first byte of a page takes to come.
-func (s *scriptConsole) firstByte(tb testing.TB, path string) time.Duration {
+func (h *consoleHost) firstByte(tb testing.TB, path string) time.Duration {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	began := time.Now()
-	resp := s.open(tb, ctx, path) // returns when the head is there
+	resp := h.open(tb, ctx, path) // returns when the head is there
 	took := time.Since(began)
 	defer resp.Body.Close()
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
@@ -83,10 +56,10 @@ func (s *scriptConsole) firstByte(tb testing.TB, path string) time.Duration {
 
 // follow reads a stream of the console, as an open page does, until what it returns is
 // called; that returns how many events came.
-func (s *scriptConsole) follow(tb testing.TB, about string) func() int {
+func (h *consoleHost) follow(tb testing.TB, about string) func() int {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(tb.Context())
-	resp := s.open(tb, ctx, "api/v1/events?"+about)
+	resp := h.open(tb, ctx, "api/v1/events?"+about)
 	events, first, ended := 0, make(chan bool, 1), make(chan bool)
 	go func() {
 		defer close(ended)
