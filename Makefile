@@ -30,9 +30,12 @@ benchmarks:
 compatibility: install-test-programs
 	go test -run '^TestCompatibility$$' -count=1 -timeout 10m ./probe -update-compatibility
 
-# docs/screenshots anew: what people see who reach the port with a browser.
+# docs/screenshots anew: what people see who reach the port with a browser, and the console
+# of a hosier that has run for a while. It takes the ports 1080, 1081, 9180 and, if it may,
+# 443 of 127.0.0.1.
+SCREENSHOTS_AFTER ?= 30m
 screenshots: install-test-programs
-	go test -run '^TestPageLooks$$' -count=1 ./cmd/hosier -update-screenshots
+	go test -run '^Test(Page|Console)Looks$$' -count=1 -timeout 2h ./cmd/hosier -update-screenshots -screenshots-after $(SCREENSHOTS_AFTER)
 
 # dist/: the static program, its manual pages and completions; deb: and a Debian package.
 dist:

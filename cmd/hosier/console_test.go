@@ -30,8 +30,15 @@ type consoleHost struct {
 
 func startWithConsole(tb testing.TB, args ...string) *consoleHost {
 	tb.Helper()
+	return startWithConsoleUnder(tb, nil, args...)
+}
+
+// startWithConsoleUnder is to startWithConsole what startUnder is to start.
+func startWithConsoleUnder(tb testing.TB, wrapper []string, args ...string) *consoleHost {
+	tb.Helper()
 	h := &consoleHost{dir: stateDirFor(tb)}
-	h.process = start(tb, append([]string{"--admin", "127.0.0.1:0", "--state-dir", h.dir}, args...)...)
+	args = append([]string{"--admin", "127.0.0.1:0", "--state-dir", h.dir}, args...)
+	h.process = startUnder(tb, wrapper, args...)
 	h.url, _, _ = strings.Cut(h.link(tb), "signin")
 	token, err := admin.ReadToken(h.dir)
 	if err != nil {

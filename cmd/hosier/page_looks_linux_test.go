@@ -17,7 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-var updateScreenshots = flag.Bool("update-screenshots", false, "take docs/screenshots anew; hosier gets the port 1080 of 127.0.0.1")
+var updateScreenshots = flag.Bool("update-screenshots", false, "take docs/screenshots anew; hosier gets the ports 1080, 1081 and 9180 of 127.0.0.1")
 
 const (
 	screenshots   = "../../docs/screenshots"

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+var screenshotsAfter = flag.Duration("screenshots-after", 0, "with -update-screenshots: let the console's hosier run for so long, so that its charts have something")
+
+// consolePages are what there is to look at, and how high their pictures are.
+var consolePages = []struct {
+	name, path    string
+	height, phone int64
+}{
+	{"overview", "", 1060, 1700},
+	{"connections", "connections", 760, 1500},
+	{"egresses", "egresses", 1300, 1700},
+	{"rules", "rules?url=https%3A%2F%2Fgit.office.example%2F&user=ann&listener=127.0.0.1%3A1081", 960, 1500},
+	{"leaks", "leaks", 640, 1200},
+	{"failures", "failures", 760, 1500},
+	{"config", "config", 1000, 1400},
+}
+
+// TestConsoleLooks looks at each page of the console in each way: nothing is wider than the
+// screen, and axe-core finds nothing serious.
+func TestConsoleLooks(t *testing.T) {
+	s := newScene(t)
+	axe := axeCore(t)
+	if *updateScreenshots {
+		s.play(t, *screenshotsAfter)
+	}
+	browser := sharedBrowser(t, nil)
+	s.signIn(t, patiently(t, browser))
+	for _, l := range looks {
+		for _, page := range consolePages {
+			t.Run(page.name+"/"+l.name, func(t *testing.T) {
+				s.look(t, patiently(t, browser), l.width, l.dark, page.path, axe, func(browser context.Context) {
+					height := page.height
+					if l.name == "phone" {
+						height = page.phone
+					}
+					inBrowser(t, browser, look(wide(l.width), height, l.dark))
+					takeScreenshot(t, browser, "console-"+page.name+"-"+l.name+".png")
+				})
+			})
+		}
+	}
+}
+
+// wide is the width of pictures: the console's tables have more in them than the page.
+func wide(width int64) int64 {
+	if width > 500 {
+		return 1280
+	}
+	return width
+}
+
+// look opens a page, has its picture taken if these are to be made anew, and judges it.
+func (s *scene) look(t *testing.T, browser context.Context, width int64, dark bool, path, axe string, picture func(context.Context)) {
+	inBrowser(t, browser, look(wide(width), 900, dark))
+	text := browse(t, browser, s.url+path)
+	if strings.Contains(text, "hunter2") {
+		t.Error("the page has a password")
+	}
+	if path != "config" {
+		awaitPage(t, browser, `document.getElementById("state").dataset.state == "live"`)
+	}
+	if *updateScreenshots {
+		picture(browser)
+	}
+	inBrowser(t, browser, chromedp.Evaluate[chromedp.Void](`for (const d of document.querySelectorAll("details")) d.open = true`))
+	for _, w := range []int64{width, wide(width)} {
+		inBrowser(t, browser, look(w, 900, dark))
+		if got := inBrowser(t, browser, chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); got > w {
+			t.Errorf("the page is %d wide, the screen %d", got, w)
+		}
+	}
+	accessible(t, browser, axe)
+}
+
+// play lets the scene go on.
+func (s *scene) play(t *testing.T, d time.Duration) {
+	t.Logf("playing for %v", d)
+	s.traffic(t, time.Now().Add(d))
+}
