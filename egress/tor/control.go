@@ -155,6 +155,11 @@ func (c *control) ask(ctx context.Context, command string) ([]string, error) {
 	c.conn.SetWriteDeadline(time.Now().Add(askTimeout))
 	if _, err := io.WriteString(c.conn, command+"\r\n"); err != nil {
 		c.conn.Close()
+		select {
+		case <-c.done: // what it ended by says more
+			err = c.err
+		case <-ctx.Done():
+		}
 		return nil, fmt.Errorf("%s: %w", verb, err)
 	}
 	timeout := time.NewTimer(askTimeout)
