@@ -34,7 +34,8 @@ type control struct {
 	limit  *io.LimitedReader
 	events func(line string) // called by the reader for each event
 
-	asking  sync.Mutex // held from a command to its reply
+	asking  sync.Mutex    // held from a command to its reply
+	looking chan struct{} // holds a token while somebody looks
 	replies chan reply
 	done    chan struct{} // closed when the connection has ended
 	err     error         // then: why
@@ -71,7 +72,7 @@ func dialControl(ctx context.Context, address, password string, events func(stri
 }
 
 func newControl(conn net.Conn, events func(string)) *control {
-	c := &control{conn: conn, events: events, replies: make(chan reply), done: make(chan struct{})}
+	c := &control{conn: conn, events: events, looking: make(chan struct{}, 1), replies: make(chan reply), done: make(chan struct{})}
 	c.limit = &io.LimitedReader{R: conn}
 	c.text = textproto.NewReader(bufio.NewReader(c.limit))
 	return c
@@ -204,14 +205,43 @@ func (c *control) getInfo(ctx context.Context, keys ...string) ([]string, error)
 	return values, nil
 }
 
+// look is getInfo for somebody who may give up before tor has answered. The connection, by
+// whose end tor would be taken to be gone, stays as it is then. There is one look at a time.
+func (c *control) look(ctx context.Context, key string) (string, error) {
+	select {
+	case c.looking <- struct{}{}:
+	case <-ctx.Done():
+		return "", fmt.Errorf("GETINFO: %w", context.Cause(ctx))
+	}
+	type answer struct {
+		values []string
+		err    error
+	}
+	answered := make(chan answer, 1)
+	go func() { // until tor answers, the connection ends, or askTimeout is over
+		defer func() { <-c.looking }()
+		values, err := c.getInfo(context.Background(), key)
+		answered <- answer{values, err}
+	}()
+	select {
+	case a := <-answered:
+		if a.err != nil {
+			return "", a.err
+		}
+		return a.values[0], nil
+	case <-ctx.Done():
+		return "", fmt.Errorf("GETINFO: %w", context.Cause(ctx))
+	}
+}
+
 // streams counts the open streams.
 func (c *control) streams(ctx context.Context) (int, error) {
-	list, err := c.getInfo(ctx, "stream-status")
+	list, err := c.look(ctx, "stream-status")
 	if err != nil {
 		return 0, err
 	}
 	n := 0
-	for line := range strings.Lines(list[0]) {
+	for line := range strings.Lines(list) {
 		// ID SP state SP circuit SP target
 		if part := strings.Fields(line); len(part) >= 4 && part[1] == "SUCCEEDED" {
 			n++

@@ -108,6 +108,11 @@ func FuzzReply(f *testing.F) {
 		if total > len(b) {
 			t.Fatalf("%d bytes came out of %d", total, len(b))
 		}
+		var l Circuits
+		l.parse(string(b))
+		if len(l.Open) > maxCircuits || l.Err == nil && len(l.Open)+l.More > strings.Count(string(b), "\n")+1 {
+			t.Fatalf("circuits %+v", l)
+		}
 		p := newPool("a:1")
 		for line := range strings.Lines(string(b)) {
 			p.event(p.all[0], line)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -33,17 +34,28 @@ func (p *Pool) Status(ctx context.Context) []Status {
 	list := make([]Status, len(p.all))
 	for i, m := range p.all {
 		list[i] = p.status(m)
-		p.mu.Lock()
-		c := m.health.control
-		p.mu.Unlock()
-		if c == nil {
-			continue
-		}
+	}
+	p.look(func(i int, c *control) {
 		if n, err := c.streams(ctx); err == nil {
 			list[i].Streams = n
 		}
-	}
+	})
 	return list
+}
+
+// look asks the control ports of all members at once, so that one that is slow does not
+// keep the others from answering.
+func (p *Pool) look(ask func(i int, c *control)) {
+	var all sync.WaitGroup
+	for i, m := range p.all {
+		p.mu.Lock()
+		c := m.health.control
+		p.mu.Unlock()
+		if c != nil {
+			all.Go(func() { ask(i, c) })
+		}
+	}
+	all.Wait()
 }
 
 // Known returns what is known already of all members, in their order, without a question
