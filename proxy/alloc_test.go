@@ -40,8 +40,8 @@ func TestAllocations(t *testing.T) {
 		prompt bool
 		most   float64
 	}{
-		{"in an event loop", true, 18},
-		{"on a goroutine", false, 65},
+		{"in an event loop", true, 14},
+		{"on a goroutine", false, 64},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ended := make(chan struct{}, 1)

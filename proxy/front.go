@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"time"
 
 	"hosier/internal/relay"
 	"hosier/socks"
@@ -24,12 +23,12 @@ type front struct {
 // request and the error are non-nil the client still awaits a reply; if the request is
 // nil nothing more is owed.
 func (p *Policy) negotiate(ctx context.Context, t *tracked, ses *Session) (c net.Conn, r *socks.Request, early []byte, err error) {
-	f := front{Policy: p, ses: ses, conn: t.conn}
+	f := front{Policy: p, ses: ses, conn: t.talk.conn}
 	deadline := ses.Start.Add(p.handshakeTimeout())
 	f.conn.SetDeadline(deadline)
-	if err := f.prepare(ctx, deadline); err != nil {
-		t.conn.Close()
-		return t.conn, nil, nil, err
+	if err := f.prepare(ctx); err != nil {
+		t.talk.conn.Close()
+		return t.talk.conn, nil, nil, err
 	}
 	t.replace(f.conn)
 	if t.surplus && f.refusal == nil {
@@ -50,12 +49,10 @@ func (p *Policy) negotiate(ctx context.Context, t *tracked, ses *Session) (c net
 }
 
 // prepare comes to the connection that the client speaks on, or to an error.
-func (f *front) prepare(ctx context.Context, deadline time.Time) error {
+func (f *front) prepare(ctx context.Context) error {
 	if f.Prepare == nil {
 		return nil
 	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
 	c, err := f.Prepare(ctx, f.ses, f.conn)
 	if c == nil {
 		return err

@@ -17,7 +17,7 @@ type Policy struct {
 	// Prepare makes of an accepted connection the one that the client speaks on: it may
 	// read a PROXY header, begin TLS, look at the peer, and set Client and User of the
 	// session. The deadline of the handshake is set on the connection, which it returns
-	// or wraps. If it returns an error as well, the client may say what it wants, but
+	// or wraps; the context ends only with the server. If it returns an error as well, the client may say what it wants, but
 	// nobody asks Verify and Route, and the request is refused with that error ([ErrFull],
 	// [ErrLimit], …); with an error alone the connection is closed without a byte. Nil
 	// takes every connection as it is. On a prompt server it calls [Leave] before it waits

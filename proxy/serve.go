@@ -22,43 +22,44 @@ const (
 // serve is the path of one connection. The relay is handed over, so a session may go on
 // when serve has returned; it ends in finish.
 func (s *Server) serve(ctx context.Context, t *tracked) {
-	ses := t.session
-	p := s.policy(&ses)
+	talk := t.talk
+	ses := &talk.session
+	p := s.policy(ses)
 	if p == nil {
-		t.conn.Close()
-		t.finish(&ses, errNoPolicy)
+		talk.conn.Close()
+		t.finish(ses, errNoPolicy)
 		return
 	}
-	c, req, early, err := p.negotiate(ctx, t, &ses) // sniff, handshake
+	c, req, early, err := p.negotiate(ctx, t, ses) // sniff, handshake
 	if req == nil {
 		s.hangUp(c)
-		t.finish(&ses, err)
+		t.finish(ses, err)
 		return
 	}
 	ses.Request, ses.Handshake = req, time.Since(ses.Start)
-	t.show(&ses)
+	t.show()
 	var a answer
 	if err == nil {
-		if ses.Egress, err = p.route(ctx, &ses); err == nil { // policy
-			t.show(&ses)
-			a, err = p.ask(ctx, t, &ses, c) // egress
+		if ses.Egress, err = p.route(ctx, ses); err == nil { // policy
+			t.show()
+			a, err = p.ask(ctx, t, ses, c) // egress
 		}
 	}
 	ses.Status = p.told(req, err)
 	c.SetDeadline(time.Now().Add(replyTimeout))
-	_, werr := c.Write(appendReply(make([]byte, 0, 64), req, ses.Status, a.bound, err)) // reply, exactly once
+	_, werr := c.Write(appendReply(talk.reply[:0], req, ses.Status, a.bound, err)) // reply, exactly once
 	if werr != nil && err == nil {
 		err = fmt.Errorf("reply: %w: %w", ErrClientLeft, werr)
 	}
 	if a.conn == nil || err != nil { // a RESOLVE ends here, too
 		a.close()
 		s.hangUp(c)
-		t.finish(&ses, err)
+		t.finish(ses, err)
 		return
 	}
-	t.show(&ses)
+	t.standing = stand(ses, time.Since(ses.Start))
 	t.limit(p.TotalTimeout)
-	s.startRelay(t, p, relay.Pair{Client: c, Server: a.conn, ToServer: early}) // relay
+	t.handOver(s.relays.Start(relay.Pair{Client: c, Server: a.conn, ToServer: early, Idle: p.IdleTimeout, Done: t.relayed})) // relay
 }
 
 // ErrClientLeft says that the connection to a client broke after its request was granted:
@@ -159,21 +160,17 @@ func appendReply(b []byte, r *socks.Request, s socks.Status, bound socks.Addr, e
 	return r.AppendReply(b, s, bound)
 }
 
-func (s *Server) startRelay(t *tracked, p *Policy, pair relay.Pair) {
-	start := time.Now()
-	pair.Idle = p.IdleTimeout
-	pair.Done = func(res relay.Result) {
-		ses := t.snapshot()
-		ses.Up, ses.Down = res.Up, res.Down
-		if !res.First.IsZero() {
-			ses.FirstByte = res.First.Sub(start)
-		}
-		if relay.IsOfClient(res.Err) {
-			res.Err = fmt.Errorf("%w: %w", ErrClientLeft, res.Err)
-		}
-		t.finish(&ses, res.Err)
+// relayed is told the end of the relay.
+func (t *tracked) relayed(res relay.Result) {
+	ses, replied := t.standing.session()
+	ses.Up, ses.Down = res.Up, res.Down
+	if !res.First.IsZero() {
+		ses.FirstByte = res.First.Sub(ses.Start) - replied
 	}
-	t.handOver(s.relays.Start(pair))
+	if relay.IsOfClient(res.Err) {
+		res.Err = fmt.Errorf("%w: %w", ErrClientLeft, res.Err)
+	}
+	t.finish(&ses, res.Err)
 }
 
 // hangUp closes c so that what was written arrives: closing at once while bytes of the
@@ -197,9 +194,11 @@ func ListenerName(a net.Addr) string {
 
 // clientAddr is zero for a Unix socket.
 func clientAddr(c net.Conn) netip.AddrPort {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		ap := a.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	var ap netip.AddrPort
+	if of, ok := c.(interface{ RemoteAddrPort() netip.AddrPort }); ok {
+		ap = of.RemoteAddrPort()
+	} else if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		ap = a.AddrPort()
 	}
-	return netip.AddrPort{}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

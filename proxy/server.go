@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,7 +55,7 @@ type Server struct {
 	mu        sync.Mutex
 	room      sync.Cond // a connection ended, or the server closed
 	listeners map[*relay.Listener]struct{}
-	conns     map[*tracked]struct{}
+	open      ring
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
 	down      bool // Shutdown or Close was called
@@ -71,8 +72,7 @@ func (s *Server) log() *slog.Logger {
 
 // start makes the parts that a zero Server lacks. s.mu is held.
 func (s *Server) start() {
-	if s.conns == nil {
-		s.conns = make(map[*tracked]struct{})
+	if s.listeners == nil {
 		s.listeners = make(map[*relay.Listener]struct{})
 		s.room.L = &s.mu
 		s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -134,14 +134,15 @@ func (s *Server) hasRoom(l net.Listener) bool {
 }
 
 // isFull reports whether no more may be accepted. s.mu is held.
-func (s *Server) isFull() bool { return s.MaxConns > 0 && len(s.conns) >= s.MaxConns+surplus }
+func (s *Server) isFull() bool { return s.MaxConns > 0 && s.open.len >= s.MaxConns+surplus }
 
 // ServeConn serves one connection that was accepted elsewhere, by the name of listener,
 // and returns at once. After Close it closes c; after Shutdown it serves c, since what was
 // accepted before may come only now.
 func (s *Server) ServeConn(c net.Conn, listener string) {
-	t := &tracked{server: s, conn: c}
-	t.session = Session{ID: s.ids.next(), Client: clientAddr(c), Listener: listener, Start: time.Now()}
+	t := &tracked{server: s, talk: &talk{conn: c}}
+	t.talk.session = Session{ID: s.ids.next(), Client: clientAddr(c), Listener: listener, Start: time.Now()}
+	t.talk.shown = t.talk.session
 	s.mu.Lock()
 	s.start()
 	if s.ctx.Err() != nil {
@@ -149,8 +150,8 @@ func (s *Server) ServeConn(c net.Conn, listener string) {
 		c.Close()
 		return
 	}
-	s.conns[t] = struct{}{}
-	t.surplus = s.MaxConns > 0 && len(s.conns) > s.MaxConns
+	s.open.add(t)
+	t.surplus = s.MaxConns > 0 && s.open.len > s.MaxConns
 	ctx := s.ctx
 	s.mu.Unlock()
 	s.relays.Go(c, func() { s.serve(ctx, t) })
@@ -215,10 +216,7 @@ func (s *Server) Close() error {
 	s.stopAccepting()
 	s.cancel()
 	s.mu.Lock()
-	all := make([]*tracked, 0, len(s.conns))
-	for t := range s.conns {
-		all = append(all, t)
-	}
+	all := slices.Collect(s.open.all)
 	s.mu.Unlock()
 	for _, t := range all {
 		t.close()
@@ -232,8 +230,8 @@ func (s *Server) Close() error {
 func (s *Server) Sessions() []Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]Session, 0, len(s.conns))
-	for t := range s.conns {
+	all := make([]Session, 0, s.open.len)
+	for t := range s.open.all {
 		all = append(all, t.snapshot())
 	}
 	return all
@@ -243,7 +241,7 @@ func (s *Server) Sessions() []Session {
 func (s *Server) Open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns)
+	return s.open.len
 }
 
 // Moved returns how many payload bytes went to targets (up) and to clients (down) so far,
@@ -252,7 +250,7 @@ func (s *Server) Moved() (up, down int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	up, down = s.movedUp, s.movedDown
-	for t := range s.conns {
+	for t := range s.open.all {
 		u, d := t.bytes()
 		up += u
 		down += d
@@ -266,7 +264,7 @@ func (s *Server) Moved() (up, down int64) {
 func (s *Server) End(cause error, match func(*Session) bool) int {
 	s.mu.Lock()
 	var ended []*tracked
-	for t := range s.conns {
+	for t := range s.open.all {
 		if ses := t.snapshot(); match(&ses) {
 			ended = append(ended, t)
 		}
@@ -292,7 +290,7 @@ func (s *Server) stopAccepting() {
 func (s *Server) wait(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.conns)+len(s.listeners) > 0 { // a listener may be about to hand over what it accepted
+	for s.open.len+len(s.listeners) > 0 { // a listener may be about to hand over what it accepted
 		if err := ctx.Err(); err != nil {
 			return err
 		}

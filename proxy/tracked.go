@@ -9,35 +9,46 @@ import (
 	"hosier/internal/relay"
 )
 
-// tracked is one connection that the server has not finished.
+// tracked is one connection that the server has not finished. There is one for each relay
+// that stands, so it is small; what a conversation needs goes when that is over.
 type tracked struct {
-	server  *Server
-	surplus bool
+	server     *Server
+	next, prev *tracked // in server.open
 
-	mu      sync.Mutex
-	session Session // as far as others may know it: serve works on its own
+	mu       sync.Mutex
+	talk     *talk    // until a relay stands
+	standing standing // from then on
+	relay    *relay.Relay
+	total    *time.Timer
+	cause    error // why it was closed from outside
+	closed   bool
+	surplus  bool
+}
+
+// talk is a connection up to its relay.
+type talk struct {
+	session Session // as serve, who alone looks at it, has it
+	shown   Session // as far as others may know it; guarded by the mu of tracked
 	conn    net.Conn
-	relay   *relay.Relay // once handed over
-	total   *time.Timer
-	cancel  context.CancelFunc // of the question to the way out, while there is one
-	cause   error              // why it was closed from outside
-	closed  bool
+	cancel  context.CancelFunc // of the question to the way out, while there is one; likewise guarded
+	reply   [32]byte           // most have room in it
 }
 
 // show lets others know how far the session came.
-func (t *tracked) show(ses *Session) {
+func (t *tracked) show() {
 	t.mu.Lock()
-	t.session = *ses
+	t.talk.shown = t.talk.session
 	t.mu.Unlock()
 }
 
 func (t *tracked) snapshot() Session {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	ses := t.session
-	if t.relay != nil {
-		ses.Up, ses.Down = t.relay.Bytes()
+	if t.talk != nil {
+		return t.talk.shown
 	}
+	ses, _ := t.standing.session()
+	ses.Up, ses.Down = t.relay.Bytes()
 	return ses
 }
 
@@ -55,7 +66,7 @@ func (t *tracked) bytes() (up, down int64) {
 // replace makes c the one to close.
 func (t *tracked) replace(c net.Conn) {
 	t.mu.Lock()
-	t.conn = c
+	t.talk.conn = c
 	closed := t.closed
 	t.mu.Unlock()
 	if closed {
@@ -63,10 +74,10 @@ func (t *tracked) replace(c net.Conn) {
 	}
 }
 
-// handOver makes r the one to close.
+// handOver makes r the one to close, and forgets the conversation.
 func (t *tracked) handOver(r *relay.Relay) {
 	t.mu.Lock()
-	t.relay, t.conn = r, nil // which would be kept as long as the relay
+	t.relay, t.talk = r, nil
 	closed := t.closed
 	t.mu.Unlock()
 	if closed {
@@ -74,20 +85,20 @@ func (t *tracked) handOver(r *relay.Relay) {
 	}
 }
 
-// limit ends the connection after d, unless that is 0.
+// limit ends the relay when its connection is d old, unless that is 0.
 func (t *tracked) limit(d time.Duration) {
 	if d <= 0 {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.total = time.AfterFunc(d-time.Since(t.session.Start), func() { t.end(ErrTotal) })
+	t.total = time.AfterFunc(d-time.Since(t.standing.start), func() { t.end(ErrTotal) })
 }
 
 // asking makes cancel what ends the question to the way out, or nil when that is over.
 func (t *tracked) asking(cancel context.CancelFunc) {
 	t.mu.Lock()
-	t.cancel = cancel
+	t.talk.cancel = cancel
 	closed := t.closed
 	t.mu.Unlock()
 	if closed && cancel != nil {
@@ -104,7 +115,10 @@ func (t *tracked) end(cause error) {
 		t.cause = cause
 	}
 	t.closed = true
-	r, c, cancel := t.relay, t.conn, t.cancel
+	r, c, cancel := t.relay, net.Conn(nil), context.CancelFunc(nil)
+	if r == nil {
+		c, cancel = t.talk.conn, t.talk.cancel
+	}
 	t.mu.Unlock()
 	if cancel != nil {
 		cancel()
@@ -132,9 +146,44 @@ func (t *tracked) finish(ses *Session, err error) {
 		s.Closed(ses)
 	}
 	s.mu.Lock()
-	delete(s.conns, t)
+	s.open.remove(t)
 	s.movedUp += ses.Up // at once with the above: Moved counts t in one of the two
 	s.movedDown += ses.Down
 	s.mu.Unlock()
 	s.room.Broadcast()
+}
+
+// ring is the connections that are open. Its zero value is empty.
+type ring struct {
+	first *tracked
+	len   int
+}
+
+func (r *ring) add(t *tracked) {
+	r.len++
+	if r.first == nil {
+		r.first, t.next, t.prev = t, t, t
+		return
+	}
+	t.next, t.prev = r.first, r.first.prev
+	t.prev.next, t.next.prev = t, t
+}
+
+func (r *ring) remove(t *tracked) {
+	r.len--
+	t.prev.next, t.next.prev = t.next, t.prev
+	if r.first == t {
+		r.first = t.next
+	}
+	if r.len == 0 {
+		r.first = nil
+	}
+	t.next, t.prev = nil, nil
+}
+
+// all is in the order in which they came.
+func (r *ring) all(yield func(*tracked) bool) {
+	for t, left := r.first, r.len; left > 0 && yield(t); left-- {
+		t = t.next
+	}
 }

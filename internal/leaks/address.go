@@ -37,7 +37,10 @@ func clientKey(a netip.Addr) netip.Addr {
 	if a.IsLoopback() {
 		return netip.Addr{}
 	}
-	if p, err := a.Prefix(64); err == nil && a.Is6() && !a.IsLinkLocalUnicast() {
+	if !a.Is6() || a.IsLinkLocalUnicast() {
+		return a
+	}
+	if p, err := a.Prefix(64); err == nil {
 		return p.Addr()
 	}
 	return a

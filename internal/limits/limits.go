@@ -43,7 +43,7 @@ type Limiter struct {
 
 	mu      sync.Mutex
 	limits  Limits
-	conns   map[uint64]*lease
+	conns   map[uint64]lease
 	clients table[netip.Addr]
 	users   table[string]
 }
@@ -81,9 +81,9 @@ func (l *Limiter) Begin(id uint64, client netip.Addr) error {
 	}
 	c.conns++
 	if l.conns == nil {
-		l.conns = map[uint64]*lease{}
+		l.conns = map[uint64]lease{}
 	}
-	l.conns[id] = &lease{client: c}
+	l.conns[id] = lease{client: c}
 	return nil
 }
 
@@ -105,11 +105,15 @@ func (l *Limiter) Login(id uint64, user string) error {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.conns[id]
-	if c == nil {
+	c, ok := l.conns[id]
+	if !ok {
 		return nil
 	}
-	l.logout(c, now)
+	if c.user != nil {
+		l.logout(c.user, now)
+		c.user = nil
+		l.conns[id] = c
+	}
 	if user == "" {
 		return nil
 	}
@@ -120,6 +124,7 @@ func (l *Limiter) Login(id uint64, user string) error {
 	}
 	u.conns++
 	c.user = u
+	l.conns[id] = c
 	return nil
 }
 
@@ -131,23 +136,21 @@ func (l *Limiter) End(id uint64) {
 }
 
 func (l *Limiter) end(id uint64, now time.Time) {
-	c := l.conns[id]
-	if c == nil {
+	c, ok := l.conns[id]
+	if !ok {
 		return
 	}
-	l.logout(c, now)
+	if c.user != nil {
+		l.logout(c.user, now)
+	}
 	c.client.conns--
 	l.clients.release(c.client, now)
 	delete(l.conns, id)
 }
 
-func (l *Limiter) logout(c *lease, now time.Time) {
-	if c.user == nil {
-		return
-	}
-	c.user.conns--
-	l.users.release(c.user, now)
-	c.user = nil
+func (l *Limiter) logout(u *party[string], now time.Time) {
+	u.conns--
+	l.users.release(u, now)
 }
 
 // arrive tells whether one more connection may come now: the generic cell rate algorithm,
@@ -173,7 +176,10 @@ func later(a, b time.Time) time.Time {
 // clientKey is what a client is known by.
 func clientKey(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
-	if p, err := a.Prefix(64); err == nil && a.Is6() && !a.IsLinkLocalUnicast() {
+	if !a.Is6() || a.IsLinkLocalUnicast() {
+		return a
+	}
+	if p, err := a.Prefix(64); err == nil {
 		return p.Addr()
 	}
 	return a

@@ -34,7 +34,8 @@ func (e *Engine) acceptors(l net.Listener) (all []net.Listener) {
 		}
 		setUp(int32(fd))
 		t := newTask(loop)
-		t.socks[toClient] = &sock{task: t, out: toClient, fd: int32(fd)}
+		t.room[toClient] = sock{task: t, out: toClient, fd: int32(fd)}
+		t.socks[toClient] = &t.room[toClient]
 		all = append(all, &acceptor{sock: t.socks[toClient], addr: tcp.Addr()})
 	}
 	return all

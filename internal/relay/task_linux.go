@@ -26,6 +26,7 @@ type task struct {
 
 	mu      sync.Mutex
 	socks   [2]*sock // by the direction that each is the destination of
+	room    [2]sock  // for these
 	begun   bool
 	waiting bool
 	closed  bool // a socket was closed since t waited last
@@ -120,8 +121,9 @@ func (l *eventLoop) begin() {
 
 // add gives t a socket that the loop watches. With an error it has it nevertheless.
 func (t *task) add(out direction, fd int32, remote netip.AddrPort) (*sock, error) {
-	s := &sock{task: t, out: out, fd: fd, remote: remote, watched: out == toServer}
+	s := &t.room[out]
 	t.mu.Lock()
+	*s = sock{task: t, out: out, fd: fd, remote: remote, watched: out == toServer}
 	t.socks[out] = s
 	t.mu.Unlock()
 	if t.slot == noSlot {
