@@ -31,7 +31,7 @@ func (p *Policy) negotiate(ctx context.Context, t *tracked, ses *Session) (c net
 		return t.talk.conn, nil, nil, err
 	}
 	t.replace(f.conn)
-	if t.surplus && f.refusal == nil {
+	if t.talk.surplus && f.refusal == nil {
 		f.refusal = fmt.Errorf("%w: more than %d", ErrFull, t.server.MaxConns)
 	}
 	br := t.server.reader(f.conn)

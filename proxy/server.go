@@ -151,7 +151,7 @@ func (s *Server) ServeConn(c net.Conn, listener string) {
 		return
 	}
 	s.open.add(t)
-	t.surplus = s.MaxConns > 0 && s.open.len > s.MaxConns
+	t.talk.surplus = s.MaxConns > 0 && s.open.len > s.MaxConns
 	ctx := s.ctx
 	s.mu.Unlock()
 	s.relays.Go(c, func() { s.serve(ctx, t) })

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -20,16 +21,17 @@ type tracked struct {
 	standing standing // from then on
 	relay    *relay.Relay
 	total    *time.Timer
-	cause    error // why it was closed from outside
-	closed   bool
-	surplus  bool
+	cause    error // why it was closed from outside; errEnded if nobody said; nil if it was not
 }
+
+var errEnded = errors.New("ended from outside")
 
 // talk is a connection up to its relay.
 type talk struct {
 	session Session // as serve, who alone looks at it, has it
 	shown   Session // as far as others may know it; guarded by the mu of tracked
 	conn    net.Conn
+	surplus bool
 	cancel  context.CancelFunc // of the question to the way out, while there is one; likewise guarded
 	reply   [32]byte           // most have room in it
 }
@@ -67,7 +69,7 @@ func (t *tracked) bytes() (up, down int64) {
 func (t *tracked) replace(c net.Conn) {
 	t.mu.Lock()
 	t.talk.conn = c
-	closed := t.closed
+	closed := t.cause != nil
 	t.mu.Unlock()
 	if closed {
 		c.Close()
@@ -78,7 +80,7 @@ func (t *tracked) replace(c net.Conn) {
 func (t *tracked) handOver(r *relay.Relay) {
 	t.mu.Lock()
 	t.relay, t.talk = r, nil
-	closed := t.closed
+	closed := t.cause != nil
 	t.mu.Unlock()
 	if closed {
 		r.Close()
@@ -99,7 +101,7 @@ func (t *tracked) limit(d time.Duration) {
 func (t *tracked) asking(cancel context.CancelFunc) {
 	t.mu.Lock()
 	t.talk.cancel = cancel
-	closed := t.closed
+	closed := t.cause != nil
 	t.mu.Unlock()
 	if closed && cancel != nil {
 		cancel()
@@ -111,10 +113,13 @@ func (t *tracked) close() { t.end(nil) }
 
 func (t *tracked) end(cause error) {
 	t.mu.Lock()
-	if t.cause == nil {
+	switch {
+	case t.cause != nil && t.cause != errEnded: // the first who said why
+	case cause == nil:
+		t.cause = errEnded
+	default:
 		t.cause = cause
 	}
-	t.closed = true
 	r, c, cancel := t.relay, net.Conn(nil), context.CancelFunc(nil)
 	if r == nil {
 		c, cancel = t.talk.conn, t.talk.cancel
@@ -133,7 +138,7 @@ func (t *tracked) end(cause error) {
 // finish ends the session, once.
 func (t *tracked) finish(ses *Session, err error) {
 	t.mu.Lock()
-	if t.cause != nil {
+	if t.cause != nil && t.cause != errEnded {
 		err = t.cause
 	}
 	if t.total != nil {

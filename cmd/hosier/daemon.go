@@ -197,10 +197,12 @@ func (d *daemon) put(ctx context.Context, g *generation, opening []*opened) {
 		}
 	}
 	l := g.config.Limits
-	d.limits.Set(limits.Limits{
+	if d.limits.Set(limits.Limits{
 		ConnsPerClient: l.ConnsPerClient, ConnsPerUser: l.ConnsPerUser,
 		NewConnsPerSecond: l.NewConnsPerSecond, BytesPerSecond: l.BytesPerSecond,
-	})
+	}) {
+		d.adoptOpen()
+	}
 	d.current.Store(g)
 	for _, o := range opening {
 		fmt.Fprintf(d.stderr, "listening on %s\n", o.name)
@@ -223,6 +225,21 @@ func (d *daemon) put(ctx context.Context, g *generation, opening []*opened) {
 		}
 	}
 	d.listeners = listeners
+}
+
+// adoptOpen has limits that are new count the connections that are open.
+func (d *daemon) adoptOpen() {
+	adopted := map[uint64]bool{}
+	for _, ses := range d.server.Sessions() {
+		d.limits.Adopt(ses.ID, ses.Client.Addr(), ses.User)
+		adopted[ses.ID] = true
+	}
+	for _, ses := range d.server.Sessions() {
+		delete(adopted, ses.ID)
+	}
+	for id := range adopted { // it ended, perhaps before it was adopted
+		d.limits.End(id)
+	}
 }
 
 // serve accepts until the listener or the server is closed.

@@ -236,6 +236,35 @@ func TestListenerLimits(t *testing.T) {
 	})
 }
 
+// A limit that comes by a reload counts what was open before, and what ended does not stay
+// counted.
+func TestLimitsByReload(t *testing.T) {
+	echo, dir := listenTCP(t, echoAll), t.TempDir()
+	h := startConfig(t, dir, "via = \"direct\"\n", 0)
+	hello := "\x05\x01\x00" + target(t, echo)
+	open := func() net.Conn {
+		c := dialOrFail(t, h.addr())
+		if got := talk(t, c, hello, 12); !strings.HasPrefix(got, "\x05\x00"+served) {
+			t.Fatalf("got %q", got)
+		}
+		return c
+	}
+	one, _ := open(), open()
+	writeFile(t, filepath.Join(dir, "hosier.toml"), "via = \"direct\"\n[limits]\nconns-per-client = 2\n")
+	if err := reload(t.Context(), filepath.Join(dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	if got := talk(t, dialOrFail(t, h.addr()), hello, 4); got != "\x05\x00"+refused2 {
+		t.Errorf("the third: %q", got)
+	}
+	one.Close()
+	await(t, "room for another", func() bool {
+		c := dialOrFail(t, h.addr())
+		defer c.Close()
+		return talk(t, c, hello, 4) == "\x05\x00"+served
+	})
+}
+
 // certificates writes those of an authority and a server, and returns a client of ann.
 func certificates(t *testing.T, dir string) *tls.Config {
 	t.Helper()

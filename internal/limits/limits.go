@@ -39,7 +39,8 @@ type Limits struct {
 // of that has all; on one link, where fe80::/64 is everybody, the address itself. Clients
 // without an address, on Unix sockets, are one.
 type Limiter struct {
-	rate atomic.Int64 // BytesPerSecond
+	rate   atomic.Int64 // BytesPerSecond
+	counts atomic.Bool  // any of the others is set
 
 	mu      sync.Mutex
 	limits  Limits
@@ -54,19 +55,44 @@ type lease struct {
 	user   *party[string] // nil before Login
 }
 
-// Set puts other limits in place. What is open stays open and is counted; a connection
-// that began when users had no limit of bytes keeps none.
-func (l *Limiter) Set(limits Limits) {
+// Set puts other limits in place. Without any but BytesPerSecond nothing is counted, which
+// costs nothing; it reports whether counting begins now, so that the caller can [Limiter.Adopt]
+// what is open. What was counted before stays so. A connection that began when users had no
+// limit of bytes keeps none.
+func (l *Limiter) Set(limits Limits) (begins bool) {
+	counts := limits.Conns > 0 || limits.ConnsPerClient > 0 || limits.ConnsPerUser > 0 || limits.NewConnsPerSecond > 0
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.limits = limits
 	l.rate.Store(max(limits.BytesPerSecond, 0))
+	if !counts {
+		now := time.Now()
+		for id := range l.conns {
+			l.end(id, now)
+		}
+	}
+	return !l.counts.Swap(counts) && counts
+}
+
+// Adopt counts a connection that is open already, also beyond the limits.
+func (l *Limiter) Adopt(id uint64, client netip.Addr, user string) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end(id, now)
+	l.take(id, l.clients.hold(clientKey(client), now))
+	if user != "" {
+		l.login(id, l.users.hold(user, now))
+	}
 }
 
 // Begin takes a connection of the client in. An error wraps [ErrFull], [ErrClient] or
 // [ErrRate]; then nothing was taken, and the connection is to be refused. Begin of one that
 // has begun already moves it to the client.
 func (l *Limiter) Begin(id uint64, client netip.Addr) error {
+	if !l.counts.Load() {
+		return nil
+	}
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,12 +105,16 @@ func (l *Limiter) Begin(id uint64, client netip.Addr) error {
 		l.clients.release(c, now)
 		return err
 	}
+	l.take(id, c)
+	return nil
+}
+
+func (l *Limiter) take(id uint64, c *party[netip.Addr]) {
 	c.conns++
 	if l.conns == nil {
 		l.conns = map[uint64]lease{}
 	}
 	l.conns[id] = lease{client: c}
-	return nil
 }
 
 // judge comes to the rate last: a connection that is refused uses none of it up.
@@ -102,6 +132,9 @@ func (l *Limiter) judge(c *party[netip.Addr], now time.Time) error {
 // not, and is to be refused. A second Login takes the place of the first. An empty name is
 // no user, and a connection that was not taken in has none.
 func (l *Limiter) Login(id uint64, user string) error {
+	if !l.counts.Load() {
+		return nil
+	}
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,14 +155,20 @@ func (l *Limiter) Login(id uint64, user string) error {
 		l.users.release(u, now)
 		return fmt.Errorf("%w: %d", ErrUser, most)
 	}
-	u.conns++
-	c.user = u
-	l.conns[id] = c
+	l.login(id, u)
 	return nil
+}
+
+func (l *Limiter) login(id uint64, u *party[string]) {
+	u.conns++
+	l.conns[id] = lease{client: l.conns[id].client, user: u}
 }
 
 // End gives back what the connection took: nothing if it was not taken in, or has ended.
 func (l *Limiter) End(id uint64) {
+	if !l.counts.Load() {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.end(id, time.Now())

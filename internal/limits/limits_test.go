@@ -247,25 +247,44 @@ func TestRefusedIsNotCharged(t *testing.T) {
 
 func TestSet(t *testing.T) {
 	t.Parallel()
-	l := newLimiter(Limits{})
+	l := newLimiter(Limits{BytesPerSecond: 1000})
 	for id := range uint64(3) {
-		if err := l.Begin(id, addr(1)); err != nil {
+		if err := errors.Join(l.Begin(id, addr(1)), l.Login(id, "alice")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	l.Set(Limits{ConnsPerClient: 2})
+	wantEmpty(t, l) // nothing is counted where there is nothing to count for
+	if !l.Set(Limits{ConnsPerClient: 2, ConnsPerUser: 2}) {
+		t.Error("counting does not begin")
+	}
+	for id := range uint64(3) {
+		l.Adopt(id, addr(1), "alice")
+		l.Adopt(id, addr(1), "alice") // is no second one
+	}
 	l.End(0)
 	if err := l.Begin(9, addr(1)); !errors.Is(err, ErrClient) {
 		t.Errorf("what was open before the limit does not count: %v", err)
+	}
+	if err := errors.Join(l.Begin(8, addr(2)), l.Login(8, "alice")); !errors.Is(err, ErrUser) {
+		t.Errorf("what a user had before the limit does not count: %v", err)
 	}
 	l.End(1)
 	if err := l.Begin(9, addr(1)); err != nil {
 		t.Error(err)
 	}
+	if err := l.Login(9, "alice"); err != nil {
+		t.Error(err)
+	}
+	if l.Set(Limits{ConnsPerClient: 1}) {
+		t.Error("counting begins, and had never ended")
+	}
 	l.Set(Limits{})
+	wantEmpty(t, l)
 	if err := l.Begin(10, addr(1)); err != nil {
 		t.Errorf("a limit that is gone: %v", err)
 	}
+	l.End(9)
+	wantEmpty(t, l)
 }
 
 // Many addresses must not fill the memory.

@@ -4,14 +4,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// acceptor is a listener in one event loop. Each loop has its own for the same socket;
-// the kernel wakes the first that waits, so that one loop serves all while it can, which
-// costs least, and the others help.
+// acceptor is a listener in one event loop. Each loop has its own for the same socket, and
+// as many of them as are needed accept.
 type acceptor struct {
 	*sock
 	addr    net.Addr
@@ -44,7 +44,11 @@ func (e *Engine) acceptors(l net.Listener) (all []net.Listener) {
 // inLoopOf has the loop of l, which acceptors returned, run f.
 func inLoopOf(l net.Listener, f func()) {
 	t := l.(*acceptor).task
-	t.start(f)
+	t.start(func() {
+		t.loop.doors = append(t.loop.doors, t)
+		f()
+		t.loop.doors = slices.DeleteFunc(t.loop.doors, func(one *task) bool { return one == t })
+	})
 	t.loop.post(t, true)
 }
 
@@ -69,10 +73,16 @@ func (a *acceptor) Accept() (net.Conn, error) {
 
 func (a *acceptor) accept() (net.Conn, error) {
 	t := a.task
-	if err := a.watch(); err != nil {
-		return nil, err
-	}
 	for {
+		for !t.loop.accepts() && !a.isClosed() {
+			if a.unwatch() { // after the kernel told this loop alone of one
+				t.loop.engine.loops.all[0].knock()
+			}
+			t.wait(time.Time{})
+		}
+		if err := a.watch(); err != nil {
+			return nil, err
+		}
 		fd, from, err := a.take()
 		switch err {
 		case nil:
@@ -80,7 +90,7 @@ func (a *acceptor) accept() (net.Conn, error) {
 		case net.ErrClosed:
 			return nil, err
 		case unix.EAGAIN:
-			for t.happened[toClient] = 0; t.happened[toClient] == 0 && !a.isClosed(); {
+			for t.happened[toClient] = 0; t.happened[toClient] == 0 && t.loop.accepts() && !a.isClosed(); {
 				t.wait(time.Time{})
 			}
 		case unix.ECONNABORTED: // the client was gone before
@@ -90,7 +100,7 @@ func (a *acceptor) accept() (net.Conn, error) {
 	}
 }
 
-// watch has the loop tell of connections, from the first Accept on.
+// watch has the loop tell of connections.
 func (a *acceptor) watch() error {
 	t := a.task
 	t.mu.Lock()
@@ -99,13 +109,29 @@ func (a *acceptor) watch() error {
 		return nil
 	}
 	a.watched = true
-	t.loop.wires.addTask(t)
+	if t.slot == noSlot {
+		t.loop.wires.addTask(t)
+	}
 	event := unix.EpollEvent{
 		Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE | unix.EPOLLET,
 		Fd:     t.slot,
 		Pad:    int32(toClient),
 	}
 	return os.NewSyscallError("epoll_ctl", epollCtl(t.loop.waiter.epoll, unix.EPOLL_CTL_ADD, a.fd, &event))
+}
+
+// unwatch undoes watch, if there is anything to undo.
+func (a *acceptor) unwatch() bool {
+	t := a.task
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !a.watched || a.fd < 0 {
+		return false
+	}
+	a.watched = false
+	// If it fails the loop has events of nothing, which it bears.
+	_ = epollCtl(t.loop.waiter.epoll, unix.EPOLL_CTL_DEL, a.fd, nil)
+	return true
 }
 
 func (a *acceptor) take() (int32, netip.AddrPort, error) {

@@ -104,7 +104,7 @@ func (e *Engine) startTask(p *Pair) *Relay {
 	}
 	t := client.task
 	w := &wire{
-		Relay:    Relay{engine: e, done: p.Done},
+		Relay:    Relay{done: p.Done},
 		loop:     t.loop,
 		halfIdle: p.halfIdle(),
 		watched:  true,

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,14 +15,18 @@ import (
 // the first relay that can use them. The zero value is ready for use.
 type eventLoops struct {
 	begin sync.Once
+	born  time.Time
 	all   []*eventLoop // none if they could not be started
 	next  atomic.Uint32
 	pipes pipePool
+
+	acceptance acceptance
 }
 
 // eventLoop is a goroutine that serves the sockets of its relays.
 type eventLoop struct {
 	engine *Engine
+	place  int // in eventLoops.all
 	waiter waiter
 	bell   int // an eventfd: something written to it has the loop look at what follows
 	done   chan struct{}
@@ -37,6 +42,8 @@ type eventLoop struct {
 
 	fresh    []*task    // not begun yet
 	carriers []*carrier // that have nothing to carry
+	doors    []*task    // of acceptors
+	work     workload
 }
 
 // turn is one direction of a relay that has more to do.
@@ -51,28 +58,34 @@ const bellSlot = -1
 // pick returns the loop for the next relay, nil if there are no loops.
 func (e *Engine) pick() *eventLoop {
 	l := &e.loops
-	l.begin.Do(func() { l.all = e.startLoops() })
+	l.begin.Do(func() {
+		l.all = e.makeLoops()
+		for _, one := range l.all {
+			go one.run()
+		}
+	})
 	if len(l.all) == 0 {
 		return nil
 	}
 	return l.all[int(l.next.Add(1))%len(l.all)]
 }
 
-// startLoops starts as many loops as asked for, or as many as can be had.
-func (e *Engine) startLoops() (all []*eventLoop) {
+// makeLoops makes as many loops as asked for, or as many as can be had.
+func (e *Engine) makeLoops() (all []*eventLoop) {
+	e.loops.born = time.Now()
 	n := e.Loops
 	if n <= 0 {
 		n = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	for range n {
+	for i := range n {
 		l, err := newLoop(e)
 		if err != nil {
 			break // with none at all, the portable engine serves
 		}
+		l.place = i
 		l.waiter.mayHot = !e.PlainWait && preemptible()
 		l.waiter.busy = n
 		all = append(all, l)
-		go l.run()
 	}
 	return all
 }
@@ -109,8 +122,11 @@ func newLoop(e *Engine) (*eventLoop, error) {
 // run serves events until the loop is stopped.
 func (l *eventLoop) run() {
 	defer close(l.done)
+	born := l.engine.loops.born
 	for {
+		from := time.Since(born)
 		events, err := l.waiter.wait(len(l.again) > 0)
+		l.slept(from, time.Since(born))
 		if err != nil {
 			panic(fmt.Sprintf("relay: epoll_wait: %v", err)) // no argument of ours can be wrong
 		}

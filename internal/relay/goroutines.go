@@ -28,6 +28,7 @@ const (
 // copier is a relay run by two goroutines, one for each direction.
 type copier struct {
 	Relay
+	engine   *Engine
 	conns    [2]net.Conn // the destination of each direction
 	halfIdle time.Duration
 	writing  [2]atomic.Bool // the destination has not taken yet what it was given
@@ -43,7 +44,8 @@ type copier struct {
 // startCopier sets two goroutines going. On a closed engine they end at once.
 func (e *Engine) startCopier(p *Pair) *Relay {
 	c := &copier{
-		Relay:    Relay{engine: e, done: p.Done},
+		Relay:    Relay{done: p.Done},
+		engine:   e,
 		conns:    [2]net.Conn{toServer: p.Server, toClient: p.Client},
 		halfIdle: p.halfIdle(),
 	}
@@ -215,7 +217,7 @@ func (c *copier) finish() {
 	c.close(err != nil, true)
 	c.engine.limits.forget(&c.seat)
 	c.engine.removeCopier(c)
-	c.report(err)
+	c.report(c.engine, err)
 }
 
 // cut ends the relay with err if it has not ended.

@@ -210,11 +210,10 @@ func (e *Engine) isClosed() bool {
 // Relay is a handle on a relay that was started. Its methods may be called at any
 // time, also after the relay ended, and by several goroutines at the same time.
 type Relay struct {
-	engine *Engine
-	seat                   // in engine.limits
-	moved  [2]atomic.Int64 // by direction
-	first  atomic.Int64    // when the client was first given something, in Unix ns
-	done   func(Result)
+	seat                  // in the limits of its engine
+	moved [2]atomic.Int64 // by direction
+	first atomic.Int64    // when the client was first given something, in Unix ns
+	done  func(Result)
 }
 
 // runner is what an engine adds to a Relay.
@@ -243,8 +242,8 @@ func (r *Relay) Close() {
 	go r.runner.cut(ErrClosed) // the caller may hold what Done needs
 }
 
-// report tells of the end of r; both connections are closed.
-func (r *Relay) report(err error) {
+// report tells of the end of r, a relay of e; both connections are closed.
+func (r *Relay) report(e *Engine, err error) {
 	if r.done != nil {
 		res := Result{Err: err}
 		res.Up, res.Down = r.Bytes()
@@ -253,7 +252,7 @@ func (r *Relay) report(err error) {
 		}
 		r.done(res)
 	}
-	r.engine.leave()
+	e.leave()
 }
 
 // direction names one of the two ways through a relay by the side it leads to.

@@ -233,8 +233,8 @@ func (t *task) leave() {
 
 // post is something for a loop to see to.
 type post struct {
-	task  *task
-	begin bool // otherwise it has been cut
+	task  *task // nil: a knock
+	begin bool  // otherwise it has been cut
 }
 
 // post has the loop see to t, or begin it. It may be called from any goroutine.
@@ -268,7 +268,11 @@ func (l *eventLoop) answer() (stop bool) {
 	l.mu.Unlock()
 	for _, p := range posts {
 		t := p.task
-		if p.begin {
+		switch {
+		case t == nil:
+			l.answerKnock()
+			continue
+		case p.begin:
 			l.fresh = append(l.fresh, t)
 			continue
 		}

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// bulk is how much must come through without a pause before bytes are spliced.
-	bulk = 256 << 10
+	// bulk is how many KiB must come through without a pause before bytes are spliced.
+	bulk = 255
 
 	// trickle is how little there is at a wake-up for it to count as a pause.
 	trickle = 16 << 10
@@ -28,7 +28,8 @@ const (
 // that are short do not come to that.
 const settleAfter = 64
 
-// wire is a relay run by an event loop. What an event says is only a hint, see
+// wire is a relay run by an event loop. There may be a million, so each of its bytes counts:
+// 8 more than the 176 would cost 16. What an event says is only a hint, see
 // table; whoever holds mu may do anything with a wire, from any goroutine.
 type wire struct {
 	Relay
@@ -48,7 +49,7 @@ type wire struct {
 // way is the state of one direction.
 type way struct {
 	cargo    *cargo // read, and not yet taken by the destination; mostly nil
-	run      int32  // bytes since the last pause, at most bulk
+	run      uint8  // KiB since the last pause, at most bulk
 	readable bool   // the source may have more
 	eager    bool   // the source's end or urgent data may follow what a short read gives
 	full     bool   // the destination takes nothing
@@ -85,7 +86,7 @@ func (e *Engine) startInLoop(p *Pair) *Relay {
 		return nil
 	}
 	w := &wire{
-		Relay:    Relay{engine: e, done: p.Done},
+		Relay:    Relay{done: p.Done},
 		loop:     l,
 		halfIdle: p.halfIdle(),
 		fds:      [2]int32{toServer: int32(toServerFD), toClient: int32(toClientFD)},
@@ -102,7 +103,7 @@ func (w *wire) start(p *Pair) {
 	p.Client.Close()
 	p.Server.Close()
 	w.loop.wires.add(w)
-	w.engine.limits.watch(&w.seat, p.Idle)
+	w.loop.engine.limits.watch(&w.seat, p.Idle)
 	for d, early := range [][]byte{toServer: p.ToServer, toClient: p.ToClient} {
 		if len(early) > 0 {
 			w.ways[d].cargo = &cargo{bytes: early}
@@ -111,7 +112,7 @@ func (w *wire) start(p *Pair) {
 	}
 	w.watched = true
 	w.watchBoth()
-	if w.engine.isClosed() {
+	if w.loop.engine.isClosed() {
 		w.stop(ErrClosed)
 	}
 	if w.over {
@@ -132,10 +133,10 @@ func (w *wire) unlock() {
 	if last {
 		w.release()
 	}
-	err := w.err
+	e, err := w.loop.engine, w.err
 	w.mu.Unlock()
 	if last {
-		w.report(err)
+		w.report(e, err)
 	}
 }
 
@@ -263,7 +264,7 @@ func (w *wire) load(l *eventLoop, d direction) int {
 	if n == 0 && way.readable && !w.over {
 		n = w.copy(l, d)
 	}
-	way.run = min(way.run+int32(n), bulk)
+	way.run = uint8(min(int(way.run)+n>>10, bulk))
 	return n
 }
 
@@ -290,7 +291,7 @@ func (w *wire) copy(l *eventLoop, d direction) int {
 		way.cargo = &cargo{bytes: append([]byte(nil), rest...)}
 	default:
 		way.cargo = &cargo{bytes: rest, buffer: l.buffer}
-		l.buffer = w.engine.borrow()
+		l.buffer = w.loop.engine.borrow()
 	}
 	return n
 }
@@ -299,7 +300,7 @@ func (w *wire) copy(l *eventLoop, d direction) int {
 // the matter: at the end, before urgent data, and where there is no pipe.
 func (w *wire) splice(d direction) int {
 	way := &w.ways[d]
-	pipes := &w.engine.loops.pipes
+	pipes := &w.loop.engine.loops.pipes
 	p := pipes.borrow()
 	if p == nil {
 		return 0
@@ -364,7 +365,7 @@ func (w *wire) took(d direction, n int) {
 	if n > 0 {
 		w.count(d, n)
 		if w.limit > 0 {
-			w.engine.limits.touch(&w.seat)
+			w.loop.engine.limits.touch(&w.seat)
 		}
 	}
 }
@@ -407,7 +408,7 @@ func (w *wire) end(d direction, fail *failure) {
 		w.err = fail
 	}
 	if !w.over {
-		w.engine.limits.watch(&w.seat, idleAfter(fail, w.halfIdle))
+		w.loop.engine.limits.watch(&w.seat, idleAfter(fail, w.halfIdle))
 	}
 }
 
@@ -435,7 +436,7 @@ func (w *wire) cut(err error) {
 func (w *wire) release() {
 	w.released = true
 	w.loop.wires.remove(w.slot)
-	w.engine.limits.forget(&w.seat)
+	w.loop.engine.limits.forget(&w.seat)
 	_, failed := w.err.(*failure)
 	for d, fd := range w.fds {
 		if failed || w.ways[d].cargo != nil {
@@ -454,9 +455,9 @@ func (w *wire) drop(d direction) {
 	switch {
 	case c == nil:
 	case c.pipe != nil:
-		w.engine.loops.pipes.giveBack(c.pipe)
+		w.loop.engine.loops.pipes.giveBack(c.pipe)
 	case c.buffer != nil:
-		w.engine.giveBack(c.buffer)
+		w.loop.engine.giveBack(c.buffer)
 	}
 }
 
