@@ -12,7 +12,8 @@ import (
 
 // Policy is what holds for a connection. Only Route is required; without it every
 // request is refused. A Policy may serve many connections at once, and must not change
-// once it does.
+// once it does. The Session that its functions are given is the server's: they must not keep
+// it.
 type Policy struct {
 	// Prepare makes of an accepted connection the one that the client speaks on: it may
 	// read a PROXY header, begin TLS, look at the peer, and set Client and User of the

@@ -194,11 +194,9 @@ func ListenerName(a net.Addr) string {
 
 // clientAddr is zero for a Unix socket.
 func clientAddr(c net.Conn) netip.AddrPort {
-	var ap netip.AddrPort
-	if of, ok := c.(interface{ RemoteAddrPort() netip.AddrPort }); ok {
-		ap = of.RemoteAddrPort()
-	} else if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		ap = a.AddrPort()
+	ap, ok := relay.RemoteAddrPort(c)
+	if !ok {
+		return ap
 	}
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

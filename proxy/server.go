@@ -50,6 +50,7 @@ type Server struct {
 
 	ids     ids
 	readers sync.Pool // of *bufio.Reader, for handshakes
+	talks   sync.Pool // of *talk, of those that became relays
 	relays  relay.Engine
 
 	mu        sync.Mutex
@@ -140,7 +141,7 @@ func (s *Server) isFull() bool { return s.MaxConns > 0 && s.open.len >= s.MaxCon
 // and returns at once. After Close it closes c; after Shutdown it serves c, since what was
 // accepted before may come only now.
 func (s *Server) ServeConn(c net.Conn, listener string) {
-	t := &tracked{server: s, talk: &talk{conn: c}}
+	t := &tracked{server: s, talk: s.newTalk(c)}
 	t.talk.session = Session{ID: s.ids.next(), Client: clientAddr(c), Listener: listener, Start: time.Now()}
 	t.talk.shown = t.talk.session
 	s.mu.Lock()

@@ -36,6 +36,14 @@ type talk struct {
 	reply   [32]byte           // most have room in it
 }
 
+func (s *Server) newTalk(c net.Conn) *talk {
+	if used, ok := s.talks.Get().(*talk); ok {
+		*used = talk{conn: c}
+		return used
+	}
+	return &talk{conn: c}
+}
+
 // show lets others know how far the session came.
 func (t *tracked) show() {
 	t.mu.Lock()
@@ -79,9 +87,11 @@ func (t *tracked) replace(c net.Conn) {
 // handOver makes r the one to close, and forgets the conversation.
 func (t *tracked) handOver(r *relay.Relay) {
 	t.mu.Lock()
+	over := t.talk
 	t.relay, t.talk = r, nil
 	closed := t.cause != nil
 	t.mu.Unlock()
+	t.server.talks.Put(over)
 	if closed {
 		r.Close()
 	}

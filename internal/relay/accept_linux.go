@@ -45,6 +45,7 @@ func (e *Engine) acceptors(l net.Listener) (all []net.Listener) {
 func inLoopOf(l net.Listener, f func()) {
 	t := l.(*acceptor).task
 	t.start(func() {
+		t.loop.wires.addTask(t) // now, for Engine.Close: it may never watch
 		t.loop.doors = append(t.loop.doors, t)
 		f()
 		t.loop.doors = slices.DeleteFunc(t.loop.doors, func(one *task) bool { return one == t })
@@ -109,9 +110,6 @@ func (a *acceptor) watch() error {
 		return nil
 	}
 	a.watched = true
-	if t.slot == noSlot {
-		t.loop.wires.addTask(t)
-	}
 	event := unix.EpollEvent{
 		Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE | unix.EPOLLET,
 		Fd:     t.slot,

@@ -23,6 +23,15 @@ func inTask(c net.Conn) bool {
 	return ok && !s.task.left
 }
 
+// remoteOfTask saves taking apart what RemoteAddr would put together.
+func remoteOfTask(c net.Conn) (netip.AddrPort, bool) {
+	s, ok := c.(*sock)
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	return s.remote, true
+}
+
 func leaveTask(c net.Conn) net.Conn {
 	s, ok := c.(*sock)
 	if !ok {

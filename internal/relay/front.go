@@ -115,6 +115,18 @@ func Leave(c net.Conn) net.Conn { return leaveTask(c) }
 // InLoop reports whether an event loop serves c.
 func InLoop(c net.Conn) bool { return inTask(c) }
 
+// RemoteAddrPort returns the address at the other end of c, if it is one of TCP.
+func RemoteAddrPort(c net.Conn) (ap netip.AddrPort, ok bool) {
+	if ap, ok = remoteOfTask(c); ok {
+		return ap, true
+	}
+	a, ok := c.RemoteAddr().(*net.TCPAddr)
+	if ok {
+		ap = a.AddrPort()
+	}
+	return ap, ok
+}
+
 // Connect connects to an address over TCP from the event loop that serves c, for a relay
 // between the two. The caller has asked InLoop. It ends when the deadline is over, and
 // when c is closed.

@@ -24,6 +24,8 @@ func asideTask(net.Listener, func()) bool { return false }
 func leaveTask(c net.Conn) net.Conn       { return c }
 func inTask(net.Conn) bool                { return false }
 
+func remoteOfTask(net.Conn) (ap netip.AddrPort, ok bool) { return ap, false }
+
 func connectTask(net.Conn, netip.AddrPort, time.Time) (net.Conn, netip.AddrPort, error) {
 	return nil, netip.AddrPort{}, errors.ErrUnsupported
 }

@@ -180,9 +180,6 @@ func (s *sock) CloseWrite() error {
 
 func (s *sock) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.remote) }
 
-// RemoteAddrPort is RemoteAddr for who would take it apart again.
-func (s *sock) RemoteAddrPort() netip.AddrPort { return s.remote }
-
 func (s *sock) LocalAddr() net.Addr {
 	s.task.mu.Lock()
 	defer s.task.mu.Unlock()

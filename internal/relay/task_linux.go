@@ -47,7 +47,7 @@ type carrier struct {
 }
 
 // spareCarriers is how many coroutines a loop keeps. Each has a stack of some kilobytes.
-const spareCarriers = 32
+const spareCarriers = 64
 
 // noSlot is the number of what has none.
 const noSlot = -2
