@@ -22,6 +22,7 @@ import (
 // site is a console on the admin listener, as people and scripts reach it.
 type site struct {
 	*fake
+	console   *Console
 	at, token string
 	client    http.Client
 }
@@ -42,7 +43,8 @@ func newSite(t *testing.T) *site {
 		}),
 	})
 	s := &site{fake: newFake(20), at: l.Addr().String(), token: token.Reveal()}
-	New(Options{Source: s.source(), CSRF: admin.CSRF, SignedIn: srv.SignedIn, Reload: reload}).Register(srv.Handle)
+	s.console = New(Options{Source: s.source(), CSRF: admin.CSRF, SignedIn: srv.SignedIn, Reload: reload})
+	s.console.Register(srv.Handle)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	tr := &http.Transport{}

@@ -217,6 +217,30 @@ func TestLivePause(t *testing.T) {
 	b.until(live + ` && document.querySelector("tbody tr").dataset.key === "9999"`)
 }
 
+// A page that nobody sees has no stream.
+func TestLiveHidden(t *testing.T) {
+	b := newInBrowser(t)
+	b.open("/rules")
+	b.until(live)
+	look := func(state string) {
+		b.run(`Object.defineProperty(document, "visibilityState", {value: "` + state + `", configurable: true}); document.dispatchEvent(new Event("visibilitychange"))`)
+	}
+	look("hidden")
+	for deadline := time.Now().Add(patience); len(b.console.streams) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the stream goes on")
+		}
+	}
+	b.run(`fetch("/api/v1/status").then(() => { window.asked = true; })`) // after whatever else was asked for
+	b.until(`window.asked === true`)
+	if n := len(b.console.streams); n > 0 {
+		t.Errorf("%d streams are open", n)
+	}
+	b.change(func(f *fake) { f.rules = f.rules[:1] })
+	look("visible")
+	b.until(live + ` && document.querySelectorAll("tbody tr").length === 1`)
+}
+
 // Charts, bars and lists in lists follow, too.
 func TestLiveOverview(t *testing.T) {
 	b := newInBrowser(t)

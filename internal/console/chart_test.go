@@ -102,3 +102,16 @@ func checkPath(t *testing.T, d string) {
 		}
 	}
 }
+
+func TestChartsEmpty(t *testing.T) {
+	for name, tt := range map[string]struct {
+		history []Minute
+		empty   bool
+	}{"none": {nil, true}, "zeros": {make([]Minute, chartSlots), true}, "busy": {newFake(0).history, false}} {
+		for _, c := range charts(history{tt.history}) {
+			if c.Empty != tt.empty || c.Top <= 0 {
+				t.Errorf("%s: %s: %v, up to %v", name, c.Title, c.Empty, c.Top)
+			}
+		}
+	}
+}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -400,6 +402,35 @@ func TestCheckFinds(t *testing.T) {
 		got := strings.Join(d.check(&schema{Ref: "#/components/schemas/Ended"}, value, ""), "\n")
 		if want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q", body, got, want)
+		}
+	}
+}
+
+// docs/console.md has each page and each request of the API, and no other.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/console.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `((?:[A-Z]+ )?/[^`]*)`").FindAllStringSubmatch(string(text), -1) {
+		documented[m[1]] = true
+	}
+	code := map[string]bool{}
+	for _, p := range pages {
+		code[p.Href()] = true
+	}
+	for _, r := range New(Options{}).routes() {
+		if strings.HasPrefix(r.path, api) {
+			code[r.method+" "+r.path] = true
+		}
+	}
+	if diff := cmp.Diff(code, documented); diff != "" || len(code) < 15 {
+		t.Errorf("-code +docs\n%s", diff)
+	}
+	for _, number := range []int{defaultLimit, maxLimit, maxStreams} {
+		if !strings.Contains(string(text), " "+strconv.Itoa(number)) {
+			t.Errorf("it does not say %d", number)
 		}
 	}
 }
