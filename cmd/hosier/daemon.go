@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/signal"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -261,11 +260,9 @@ func (d *daemon) setLevel(l config.Log) {
 	}
 }
 
-// run serves until ctx ends and the connections have drained, or a listener fails.
-func (d *daemon) run(ctx context.Context) error {
-	hangup := make(chan os.Signal, 1)
-	notifyHangup(hangup)
-	defer signal.Stop(hangup)
+// run serves until ctx ends and the connections have drained, or a listener fails. It reloads
+// at each hangup.
+func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
 	sample := time.NewTicker(sampleEvery)
 	defer sample.Stop()
 	if d.admin == nil { // nobody will ask for the history

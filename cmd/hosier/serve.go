@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -191,6 +192,10 @@ func serve(ctx context.Context, s source, stderr io.Writer) error {
 		return err
 	}
 	d := newDaemon(s, c, stderr)
+	// Whoever sees that it listens may send a SIGHUP, which would otherwise end it.
+	hangup := make(chan os.Signal, 1)
+	notifyHangup(hangup)
+	defer signal.Stop(hangup)
 	if err := d.start(ctx, c); err != nil {
 		return errors.Join(err, d.close())
 	}
@@ -198,7 +203,7 @@ func serve(ctx context.Context, s source, stderr io.Writer) error {
 	// its first two rounds, are there before a client is.
 	runtime.GC()
 	runtime.GC()
-	err = d.run(ctx)
+	err = d.run(ctx, hangup)
 	return errors.Join(err, d.close())
 }
 
