@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -165,6 +168,28 @@ func TestNamesAreShown(t *testing.T) {
 		if !slices.Contains(texts, visible(e)+":443") || !slices.Contains(texts, visible(e)) {
 			t.Errorf("%q is not shown", e)
 		}
+	}
+}
+
+// Neither a page nor the API waits long for a tor that does not answer.
+func TestSlowTor(t *testing.T) {
+	for target, most := range map[string]time.Duration{"/": pageTimeout, "/egresses": pageTimeout, "/api/v1/egresses": askTimeout} {
+		synctest.Test(t, func(t *testing.T) {
+			source := newFake(3).source()
+			source.Egresses = func(ctx context.Context) []Egress {
+				<-ctx.Done()
+				return []Egress{{Name: "slow"}}
+			}
+			mux := http.NewServeMux()
+			New(Options{Source: source, CSRF: func(*http.Request) string { return "" }}).Register(mux.Handle)
+			start := time.Now()
+			if w := get(t, mux, "GET", target); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "slow") {
+				t.Errorf("%s: %d %s", target, w.Code, w.Body)
+			}
+			if took := time.Since(start); took > most {
+				t.Errorf("%s took %v", target, took)
+			}
+		})
 	}
 }
 

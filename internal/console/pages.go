@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"embed"
 	"errors"
 	"html/template"
@@ -94,14 +95,19 @@ func (c *Console) page(p *page) http.HandlerFunc {
 	}
 }
 
+// pageTimeout is how long a page waits for a Source. What takes longer comes by the stream.
+const pageTimeout = 500 * time.Millisecond
+
 // data is what the page shows.
 func (c *Console) data(r *http.Request, p *page, q query) *pageData {
+	ctx, cancel := context.WithTimeout(r.Context(), pageTimeout)
+	defer cancel()
 	d := &pageData{
 		page: p, Pages: pages, Now: time.Now(), CSRF: c.o.CSRF(r), Query: q, Status: c.o.Source.Status(),
 		On: map[string]any{}, Reloads: c.o.Reload != nil,
 	}
 	for _, name := range p.topics {
-		d.On[name] = findTopic(name).tell(r.Context(), c, q)
+		d.On[name] = findTopic(name).tell(ctx, c, q)
 	}
 	return d
 }
