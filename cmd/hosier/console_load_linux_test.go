@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"io"
 	"math"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"hosier/internal/load"
 	"hosier/socks"
@@ -176,6 +179,38 @@ func BenchmarkConsoleFirstByte(b *testing.B) {
 			slices.Sort(all)
 			b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, "ms-median")
 			b.ReportMetric(float64(all[len(all)-1].Microseconds())/1000, "ms-most")
+		})
+	}
+}
+
+// processorTime is what a process took so far (clock_getcpuclockid(3)).
+func processorTime(tb testing.TB, pid int) time.Duration {
+	tb.Helper()
+	const sched = 2 // CPUCLOCK_SCHED
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|sched), &ts); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(ts.Nano())
+}
+
+// BenchmarkConsoleStream says what share of a processor an open page takes while 5,000
+// connections are open and silent. An operation is two seconds, in which each topic is
+// looked at once.
+func BenchmarkConsoleStream(b *testing.B) {
+	h := startWithConsole(b)
+	openCrowd(b, h.addr(), listenTCP(b, echoPlainly), crowdSize)
+	for _, about := range []string{"", "about=connections", "about=status&about=history&about=egresses&about=failures&about=leaks"} {
+		b.Run(cmp.Or(about, "none"), func(b *testing.B) {
+			if about != "" {
+				defer h.follow(b, about)()
+			}
+			before, began := processorTime(b, h.cmd.Process.Pid), time.Now()
+			for b.Loop() {
+				time.Sleep(2 * time.Second)
+			}
+			took := processorTime(b, h.cmd.Process.Pid) - before
+			b.ReportMetric(100*float64(took)/float64(time.Since(began)), "%cpu")
 		})
 	}
 }
