@@ -46,30 +46,38 @@ func (s *screen) show(bar string) {
 }
 
 // bootstraps shows how far tors have bootstrapped: as a bar on a terminal, else as lines of
-// the log. Its method changed is for [tor.Pool.Changed].
+// the log. Its method changed is for [tor.Pool.Changed] of every pool.
 type bootstraps struct {
 	screen *screen // nil where there is no terminal
 	log    *slog.Logger
-	last   map[string]tor.Status
+
+	mu   sync.Mutex
+	last map[member]tor.Status
 }
+
+// member is a tor of a way out.
+type member struct{ egress, name string }
 
 // newBootstraps returns what to write to instead of stderr, and what makes a function for
 // [tor.Pool.Changed] once there is a log that writes there.
-func newBootstraps(stderr io.Writer) (io.Writer, func(*slog.Logger) func(tor.Status)) {
-	p := &bootstraps{last: map[string]tor.Status{}}
+func newBootstraps(stderr io.Writer) (io.Writer, func(*slog.Logger) func(egress string, s tor.Status)) {
+	p := &bootstraps{last: map[member]tor.Status{}}
 	if isTerminal(stderr) && os.Getenv("TERM") != "dumb" {
 		p.screen = &screen{w: stderr}
 		stderr = p.screen
 	}
-	return stderr, func(log *slog.Logger) func(tor.Status) {
+	return stderr, func(log *slog.Logger) func(string, tor.Status) {
 		p.log = log
 		return p.changed
 	}
 }
 
-func (p *bootstraps) changed(s tor.Status) {
-	before, known := p.last[s.Name]
-	p.last[s.Name] = s
+func (p *bootstraps) changed(egress string, s tor.Status) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	who := member{egress, s.Name}
+	before, known := p.last[who]
+	p.last[who] = s
 	switch {
 	case p.screen != nil:
 		p.screen.show(p.bar())

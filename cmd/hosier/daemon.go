@@ -45,7 +45,7 @@ type daemon struct {
 	stderr    io.Writer
 	log       *slog.Logger
 	level     slog.LevelVar
-	show      func(tor.Status) // how tors bootstrap
+	show      func(egress string, s tor.Status) // how tors bootstrap
 	started   time.Time
 	server    *proxy.Server
 	current   atomic.Pointer[generation]
@@ -73,7 +73,7 @@ type opened struct {
 
 func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
 	d := &daemon{source: s, started: time.Now(), listeners: map[string]*opened{}, failed: make(chan error, 1)}
-	var show func(*slog.Logger) func(tor.Status)
+	var show func(*slog.Logger) func(string, tor.Status)
 	d.stderr, show = newBootstraps(stderr)
 	o := &slog.HandlerOptions{Level: &d.level}
 	handler := slog.Handler(slog.NewTextHandler(d.stderr, o))
@@ -191,7 +191,7 @@ func (d *daemon) put(ctx context.Context, g *generation, opening []*opened) {
 	d.telemetry.Tell(redactor(g.config.Log), g.config.Log.Connections)
 	for _, x := range g.exits {
 		if !slices.Contains(d.exits, x) {
-			x.start(ctx, d.show)
+			x.start(ctx, func(s tor.Status) { d.show(x.name, s) })
 			d.exits = append(d.exits, x)
 		}
 	}

@@ -122,14 +122,15 @@ func TestFindTor(t *testing.T) {
 // On a terminal there is one bar, and what is logged goes above it.
 func TestBootstrapBar(t *testing.T) {
 	var terminal bytes.Buffer
-	b := &bootstraps{last: map[string]tor.Status{}, screen: &screen{w: &terminal}}
+	b := &bootstraps{last: map[member]tor.Status{}, screen: &screen{w: &terminal}}
 	status := func(name string, state tor.State, percent int, phase string) {
-		b.changed(tor.Status{Name: name, State: state, Bootstrap: percent, Phase: phase})
+		b.changed("tors", tor.Status{Name: name, State: state, Bootstrap: percent, Phase: phase})
 	}
 	status("tor0", tor.Starting, 50, "Loading \x1b[31mrelays")
 	status("tor1", tor.Starting, 10, "Connected to a relay")
 	io.WriteString(b.screen, "listening on 127.0.0.1:1080\n")
 	status("tor1", tor.Ready, 100, "Done")
+	b.changed("others", tor.Status{Name: "tor0", State: tor.Ready, Bootstrap: 100}) // of another way out
 	status("tor0", tor.Ready, 100, "Done")
 	io.WriteString(b.screen, "after\n")
 	const zero, one = "tor0 [###############...............]  50% Loading [31mrelays", "tor1 [###...........................]  10% Connected to a relay (and 1 more)"
@@ -148,9 +149,9 @@ func TestBootstrapLog(t *testing.T) {
 	}
 	changed := show(slog.New(slog.NewTextHandler(stderr, nil)))
 	for _, percent := range []int{0, 10, 10, 50} {
-		changed(tor.Status{Name: "tor0", State: tor.Starting, Bootstrap: percent, Phase: "phase"})
+		changed("tors", tor.Status{Name: "tor0", State: tor.Starting, Bootstrap: percent, Phase: "phase"})
 	}
-	changed(tor.Status{Name: "tor0", State: tor.Ready, Bootstrap: 100, Phase: "Done"})
+	changed("tors", tor.Status{Name: "tor0", State: tor.Ready, Bootstrap: 100, Phase: "Done"})
 	if got := strings.Count(out.String(), "\n"); got != 2 || !strings.Contains(out.String(), `msg="tor bootstraps" tor=tor0 percent=50 phase=phase`) {
 		t.Errorf("%d lines:\n%s", got, out.String())
 	}
