@@ -20,19 +20,31 @@ func (d *daemon) consoleEgresses(ctx context.Context) []console.Egress {
 		if x.pool == nil {
 			continue
 		}
-		group.Go(func() {
-			for _, s := range x.pool.Status(ctx) {
-				all[i].Tors = append(all[i].Tors, consoleTor(s))
-			}
-		})
+		group.Go(func() { all[i].Tors = consoleTors(ctx, x.pool) })
 	}
 	group.Wait()
 	return all
 }
 
-func consoleTor(s tor.Status) console.Tor {
-	return console.Tor{
-		Name: s.Name, State: string(s.State), Ready: s.State == tor.Ready, Version: s.Version, Bootstrap: s.Bootstrap, Phase: s.Phase,
-		Streams: s.Streams, Error: s.Error, ErrorTime: s.ErrorTime,
+// consoleTors are the members of a pool.
+func consoleTors(ctx context.Context, p *tor.Pool) []console.Tor {
+	var circuits []tor.Circuits
+	var group sync.WaitGroup
+	group.Go(func() { circuits = p.Circuits(ctx) })
+	status := p.Status(ctx)
+	group.Wait()
+	all := make([]console.Tor, len(status))
+	for i, s := range status {
+		all[i] = console.Tor{
+			Name: s.Name, State: string(s.State), Ready: s.State == tor.Ready, Version: s.Version, Bootstrap: s.Bootstrap, Phase: s.Phase,
+			Streams: s.Streams, Error: s.Error, ErrorTime: s.ErrorTime,
+		}
+		if circuits[i].Open != nil {
+			all[i].Circuits = []console.Circuit{}
+		}
+		for _, c := range circuits[i].Open {
+			all[i].Circuits = append(all[i].Circuits, console.Circuit{ID: c.ID, State: c.State, Purpose: c.Purpose, Path: c.Path})
+		}
 	}
+	return all
 }

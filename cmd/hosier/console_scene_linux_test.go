@@ -194,21 +194,23 @@ func (s *scene) setUp(t *testing.T) {
 	}
 	s.fail(t)
 	s.leak(t)
-	await(t, "the downloads to run and the tors to be ready", func() bool {
-		resp := s.open(t, t.Context(), "api/v1/connections?q=relay")
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		return err == nil && strings.Count(string(body), `"stage":"relay"`) >= 6 && strings.Count(strings.Join(readyTors(t, s.dir), " "), "tor") >= 2
-	})
-}
-
-func readyTors(t *testing.T, dir string) (names []string) {
-	for _, one := range tors(t, dir) {
-		if one.State == "ready" {
-			names = append(names, one.Name)
-		}
+	for _, c := range []struct {
+		path, has string
+		times     int
+	}{
+		{"connections", `"stage":"relay"`, 6},
+		{"egresses", `"state":"ready"`, 2},
+		{"egresses", `"state":"BUILT","purpose":"GENERAL"`, 2},
+		{"leaks", `"program":"`, 2},
+		{"failures", `"id":`, 5},
+	} {
+		await(t, fmt.Sprintf("%s to have %s %d times", c.path, c.has, c.times), func() bool {
+			resp := s.open(t, t.Context(), "api/v1/"+c.path)
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			return err == nil && strings.Count(string(body), c.has) >= c.times
+		})
 	}
-	return names
 }
 
 // fail is what goes wrong at a gateway.
