@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"runtime"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -30,6 +31,8 @@ type metrics struct {
 	firstByte   *prometheus.HistogramVec
 	unsafe      *prometheus.CounterVec
 	logins      *prometheus.CounterVec
+
+	outcomes sync.Map // of outcome to *instruments: as bounded as the labels are
 }
 
 func newMetrics(o *Options) *metrics {
@@ -66,22 +69,50 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 }
 
+// outcome is what may have become of a connection, as labels have it.
+type outcome struct{ dialect, command, status, egress string }
+
+// instruments count the connections of one outcome. To find one by its labels takes longer
+// than to count with it, and each connection needs four.
+type instruments struct {
+	ended                         prometheus.Counter
+	handshake, connect, firstByte prometheus.Observer // nil where there is no such step
+}
+
+func (m *metrics) of(o outcome) *instruments {
+	if known, ok := m.outcomes.Load(o); ok {
+		return known.(*instruments)
+	}
+	in := &instruments{ended: m.connections.WithLabelValues(o.dialect, o.command, o.status, o.egress)}
+	if o.dialect != none {
+		in.handshake = m.handshake.WithLabelValues(o.dialect)
+	}
+	if o.egress != none {
+		in.connect, in.firstByte = m.connect.WithLabelValues(o.egress), m.firstByte.WithLabelValues(o.egress)
+	}
+	made, _ := m.outcomes.LoadOrStore(o, in)
+	return made.(*instruments)
+}
+
 // count takes a session at its end.
 func (m *metrics) count(ses *proxy.Session) {
-	egress, d, command, status := none, none, none, none
+	o := outcome{none, none, none, none}
 	if ses.Egress != nil {
-		egress = egressName(ses.Egress)
+		o.egress = egressName(ses.Egress)
 	}
 	if r := ses.Request; r != nil {
-		d, command, status = dialect(r), commandLabel(r.Command), statusLabel(ses.Status)
-		m.handshake.WithLabelValues(d).Observe(ses.Handshake.Seconds())
+		o.dialect, o.command, o.status = dialect(r), commandLabel(r.Command), statusLabel(ses.Status)
 	}
-	m.connections.WithLabelValues(d, command, status, egress).Inc()
-	if ses.Connect > 0 {
-		m.connect.WithLabelValues(egress).Observe(ses.Connect.Seconds())
+	in := m.of(o)
+	in.ended.Inc()
+	if in.handshake != nil {
+		in.handshake.Observe(ses.Handshake.Seconds())
 	}
-	if ses.FirstByte > 0 {
-		m.firstByte.WithLabelValues(egress).Observe(ses.FirstByte.Seconds())
+	if in.connect != nil && ses.Connect > 0 {
+		in.connect.Observe(ses.Connect.Seconds())
+	}
+	if in.firstByte != nil && ses.FirstByte > 0 {
+		in.firstByte.Observe(ses.FirstByte.Seconds())
 	}
 }
 
