@@ -32,7 +32,8 @@ func (e *Engine) acceptors(l net.Listener) (all []net.Listener) {
 			}
 			return nil
 		}
-		setUp(int32(fd))
+		noDelay(int32(fd)) // which those inherit that it accepts
+		keepAlive(int32(fd))
 		t := newTask(loop)
 		t.room[toClient] = sock{task: t, out: toClient, fd: int32(fd)}
 		t.socks[toClient] = &t.room[toClient]
@@ -150,14 +151,4 @@ func newClient(l *eventLoop, fd int32, from netip.AddrPort) (net.Conn, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// setUp sets a socket as package net does; those that a listener accepts inherit it. What
-// fails costs speed, or lets a peer that is gone be missed later.
-func setUp(fd int32) {
-	const period = 15 // seconds
-	_ = setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	_ = setOption(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-	_ = setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, period)
-	_ = setOption(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, period)
 }

@@ -68,7 +68,7 @@ func (t *task) connect(client *sock, to netip.AddrPort, deadline time.Time) (*so
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	setUp(fd)
+	noDelay(fd)
 	err = os.NewSyscallError("connect", connectTo(fd, to))
 	t.happened[toServer] = 0
 	s, adding := t.add(toServer, fd, to)
@@ -116,19 +116,14 @@ func (e *Engine) startTask(p *Pair) *Relay {
 		Relay:    Relay{done: p.Done},
 		loop:     t.loop,
 		halfIdle: p.halfIdle(),
-		watched:  true,
 		stay:     settleAfter,
 	}
 	w.runner = w
 	w.mu.Lock()
 	t.handOver(w)
 	e.limits.watch(&w.seat, p.Idle)
-	for d, early := range [][]byte{toServer: p.ToServer, toClient: p.ToClient} {
-		if len(early) > 0 && !w.over {
-			w.ways[d].cargo = &cargo{bytes: early}
-			w.unload(direction(d))
-		}
-	}
+	w.sendFirst(p)
+	e.loops.keeper.begin(e)
 	if e.isClosed() {
 		w.stop(ErrClosed)
 	}

@@ -21,6 +21,7 @@ type eventLoops struct {
 	pipes pipePool
 
 	acceptance acceptance
+	keeper     keeper
 }
 
 // eventLoop is a goroutine that serves the sockets of its relays.
@@ -186,6 +187,7 @@ func (ls *eventLoops) cut(err error) {
 
 // stop ends the loops. There must be no relays left.
 func (ls *eventLoops) stop() {
+	ls.keeper.stop()
 	for _, l := range ls.all {
 		l.mu.Lock()
 		l.stopping = true

@@ -218,6 +218,9 @@ func (s *sock) makeOrdinary() {
 	if s.fd < 0 {
 		return
 	}
+	if s.out == toServer {
+		keepAlive(s.fd) // no relay will
+	}
 	fd := int(s.fd)
 	s.fd = -1
 	// It must not stay known to the loop by its duplicate.

@@ -39,7 +39,7 @@ type wire struct {
 	err      error    // the first cause
 	fds      [2]int32 // the destination of each direction
 	slot     int32
-	watched  bool  // the loop gets events
+	kept     bool  // the server's side has keep-alive
 	stay     uint8 // how many events it stays with the loop that accepted the client
 	over     bool  // nothing moves any more
 	released bool  // the descriptors are closed
@@ -90,6 +90,7 @@ func (e *Engine) startInLoop(p *Pair) *Relay {
 		loop:     l,
 		halfIdle: p.halfIdle(),
 		fds:      [2]int32{toServer: int32(toServerFD), toClient: int32(toClientFD)},
+		kept:     true, // or not, as package net was asked
 	}
 	w.runner = w
 	w.start(p)
@@ -104,14 +105,8 @@ func (w *wire) start(p *Pair) {
 	p.Server.Close()
 	w.loop.wires.add(w)
 	w.loop.engine.limits.watch(&w.seat, p.Idle)
-	for d, early := range [][]byte{toServer: p.ToServer, toClient: p.ToClient} {
-		if len(early) > 0 {
-			w.ways[d].cargo = &cargo{bytes: early}
-			w.unload(direction(d))
-		}
-	}
-	w.watched = true
 	w.watchBoth()
+	w.sendFirst(p)
 	if w.loop.engine.isClosed() {
 		w.stop(ErrClosed)
 	}
@@ -120,6 +115,16 @@ func (w *wire) start(p *Pair) {
 		return
 	}
 	w.unlock()
+}
+
+// sendFirst sends what p says comes first.
+func (w *wire) sendFirst(p *Pair) {
+	for d, early := range [][]byte{toServer: p.ToServer, toClient: p.ToClient} {
+		if len(early) > 0 && !w.over {
+			w.ways[d].cargo = &cargo{bytes: early}
+			w.unload(direction(d))
+		}
+	}
 }
 
 // watch asks the loop for events of the destination of d.
@@ -383,9 +388,6 @@ func (w *wire) refused(d direction, err error) {
 		return
 	}
 	way.armed = true
-	if !w.watched {
-		return
-	}
 	if err := w.watch(unix.EPOLL_CTL_MOD, d); err != nil {
 		w.stop(&failure{what: "watch for events", cause: err})
 	}
