@@ -162,7 +162,7 @@ func halfCloseMutants() map[string]mutant {
 	// A server that takes the client's end for its wish to leave.
 	impolite := func(when func(*socks.Request) bool) func(*script) {
 		return asking(func(cv *conv, r *socks.Request) *answer {
-			cv.c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+			cv.c.SetReadDeadline(time.Now().Add(cv.s.pace * 100 * time.Millisecond))
 			_, err := cv.br.Peek(cv.br.Size())
 			cv.c.SetReadDeadline(time.Time{})
 			if err == io.EOF && when(r) {

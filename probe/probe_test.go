@@ -16,9 +16,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// paces are how many times as long as usual probe and script take, the next one where a machine
+// was too busy for the one before: what is right or wrong stays so, however slowly.
+var paces = []time.Duration{1, 5, 25}
+
 // newScript is a script that nothing is wrong with.
-func newScript(base, dns string) *script {
-	s := &script{dns: dns, idle: 1500 * time.Millisecond}
+func newScript(base, dns string, pace time.Duration) *script {
+	s := &script{dns: dns, idle: pace * 1500 * time.Millisecond, pace: pace}
 	switch base {
 	case "login":
 		s.login = &probe.Login{User: "script", Password: "the right one"}
@@ -28,12 +32,12 @@ func newScript(base, dns string) *script {
 	return s
 }
 
-// against is how a script is probed in tests: with short times, of which only those
-// that a right answer never meets matter.
+// against is how a script is probed in tests: with short times.
 func against(s *script, dns *probe.DNS) probe.Config {
 	return probe.Config{
 		Proxy: s.addr, Login: s.login, DNS: dns,
-		Timeout: 2 * time.Second, Quiet: 250 * time.Millisecond, Patience: 2500 * time.Millisecond, Pace: 2 * time.Millisecond,
+		Timeout: s.pace * 2 * time.Second, Quiet: s.pace * 250 * time.Millisecond,
+		Patience: s.pace * 2500 * time.Millisecond, Pace: s.pace * 2 * time.Millisecond,
 	}
 }
 
@@ -43,19 +47,24 @@ func TestRight(t *testing.T) {
 	t.Parallel()
 	passed := make(map[string]bool)
 	for _, base := range []string{"plain", "login", "more"} {
-		dns := serveDNS(t)
-		s := newScript(base, dns.Addr())
-		s.idle = 4 * time.Second // a patient client pauses for two
-		startScript(t, s)
-		cfg := against(s, dns)
-		cfg.Timeout, cfg.Patience = 5*time.Second, 8*time.Second
-		for _, x := range run(t, cfg).Results {
-			switch x.Outcome {
-			case probe.Passed:
-				passed[x.Check.ID] = true
-			case probe.Failed:
-				t.Errorf("%s: %s: %s", base, x.Check.ID, x.Reason)
+		failed := []string(nil) // all, at first
+		for _, pace := range paces {
+			var again []string
+			for _, x := range probeRight(t, base, pace, failed) {
+				switch x.Outcome {
+				case probe.Passed:
+					passed[x.Check.ID] = true
+				case probe.Failed:
+					t.Logf("%s: %s: %s", base, x.Check.ID, x.Reason)
+					again = append(again, x.Check.ID)
+				}
 			}
+			if failed = again; len(failed) == 0 {
+				break
+			}
+		}
+		if len(failed) > 0 {
+			t.Errorf("%s: a right server fails %q", base, failed)
 		}
 	}
 	for _, c := range probe.Checks() {
@@ -63,6 +72,18 @@ func TestRight(t *testing.T) {
 			t.Errorf("%s is passed by no script", c.ID)
 		}
 	}
+}
+
+// probeRight probes a right server by these checks; by all if there are none.
+func probeRight(t *testing.T, base string, pace time.Duration, only []string) []probe.Result {
+	t.Helper()
+	dns := serveDNS(t)
+	s := newScript(base, dns.Addr(), pace)
+	s.idle = pace * 4 * time.Second // a patient client pauses for two
+	startScript(t, s)
+	cfg := against(s, dns)
+	cfg.Timeout, cfg.Patience, cfg.Only = pace*5*time.Second, pace*8*time.Second, only
+	return run(t, cfg).Results
 }
 
 // TestMutants shows of each check that there is a server which it catches. Most of them
@@ -83,7 +104,12 @@ func TestMutants(t *testing.T) {
 		running.Go(func() {
 			room <- struct{}{}
 			defer func() { <-room }()
-			results[i], errs[i] = tryMutant(m, c)
+			for _, pace := range paces {
+				results[i], errs[i] = tryMutant(m, c, pace)
+				if errs[i] != nil || results[i].Outcome == probe.Failed {
+					break
+				}
+			}
 		})
 	}
 	running.Wait()
@@ -107,13 +133,13 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-func tryMutant(m mutant, c probe.Check) (probe.Result, error) {
+func tryMutant(m mutant, c probe.Check, pace time.Duration) (probe.Result, error) {
 	dns, err := probe.ListenDNS("127.0.0.1:0")
 	if err != nil {
 		return probe.Result{}, err
 	}
 	defer dns.Close()
-	s := newScript(m.base, dns.Addr())
+	s := newScript(m.base, dns.Addr(), pace)
 	m.change(s)
 	stop, err := s.start()
 	if err != nil {

@@ -30,6 +30,7 @@ type script struct {
 	login  *probe.Login
 	serves map[socks.Command]bool // BIND and UDP ASSOCIATE
 	idle   time.Duration          // how long a handshake may take
+	pace   time.Duration          // how many times as long its other waits are
 	rounds chan struct{}          // room for connections
 
 	// What mutants change. Hello may do all that is done with a connection; read sees
@@ -228,7 +229,7 @@ func (cv *conv) leave() {
 		return
 	}
 	cv.c.CloseWrite()
-	cv.c.SetReadDeadline(time.Now().Add(time.Second))
+	cv.c.SetReadDeadline(time.Now().Add(cv.s.pace * time.Second))
 	for buf, n := make([]byte, 32<<10), 0; n < 1<<20; {
 		m, err := cv.c.Read(buf)
 		if n += m; err != nil {
@@ -281,7 +282,7 @@ func (cv *conv) answer(r *socks.Request, err error) {
 
 // serveRequest does what is asked.
 func (cv *conv) serveRequest(r *socks.Request) (a answer) {
-	ctx, cancel := context.WithTimeout(context.Background(), 1200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), cv.s.pace*1200*time.Millisecond)
 	defer cancel()
 	var err error
 	switch {
@@ -368,7 +369,7 @@ func (cv *conv) readHead() string {
 	for n := 1; ; n = cv.br.Buffered() + 1 {
 		b, err := cv.br.Peek(n)
 		if b[0] != 'C' && n == 1 {
-			cv.c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+			cv.c.SetReadDeadline(time.Now().Add(cv.s.pace * 200 * time.Millisecond))
 		}
 		b, _ = cv.br.Peek(cv.br.Buffered())
 		if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {

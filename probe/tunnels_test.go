@@ -39,7 +39,7 @@ func (cv *conv) bind() answer {
 	bound := socks.Addr{IP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: portOf(l.Addr())}
 	return answer{bound: bound, after: func() {
 		defer l.Close()
-		l.(*net.TCPListener).SetDeadline(time.Now().Add(2 * time.Second))
+		l.(*net.TCPListener).SetDeadline(time.Now().Add(cv.s.pace * 2 * time.Second))
 		peer, err := l.Accept()
 		if err != nil {
 			return
@@ -80,7 +80,7 @@ func (cv *conv) associate() answer {
 		}()
 		io.Copy(io.Discard, cv.c)
 		if cv.s.udp.stay {
-			time.AfterFunc(3*time.Second, func() { pc.Close() })
+			time.AfterFunc(cv.s.pace*3*time.Second, func() { pc.Close() })
 		} else {
 			pc.Close()
 		}
