@@ -73,7 +73,6 @@ func TestScripts(t *testing.T) {
 		Condition:           scriptCondition,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Deadline:            time.Now().Add(4 * patience),
 		Setup: func(e *testscript.Env) error {
 			for _, name := range []string{"GORACE", "XDG_STATE_HOME"} {
 				e.Setenv(name, os.Getenv(name))

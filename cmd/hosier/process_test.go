@@ -182,7 +182,7 @@ func runProgram(tb testing.TB, stdin string, words ...string) outcome {
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = withoutProxies(os.Environ())
 	cmd.Stdin = strings.NewReader(stdin)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = patience // for what the pipes still hold when it has ended
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

@@ -45,6 +45,22 @@ func little(portable bool, modes ...Mode) Options {
 	return o
 }
 
+// slower has try do the same with ten times as much time, and again, until it finds nothing to
+// complain of: a busy machine may come to nothing in what is plenty otherwise.
+func slower(t *testing.T, first time.Duration, try func(limit time.Duration) (complaint string)) {
+	t.Helper()
+	for limit := first; ; limit *= 10 {
+		complaint := try(limit)
+		if complaint == "" {
+			return
+		}
+		if limit > patience {
+			t.Error(complaint)
+			return
+		}
+	}
+}
+
 // counted is a hosier in this process, and the sessions it had.
 type counted struct {
 	Server

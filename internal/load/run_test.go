@@ -38,17 +38,22 @@ func TestRate(t *testing.T) {
 func TestBulk(t *testing.T) {
 	reactors(t, func(t *testing.T, portable bool) {
 		for _, m := range []Mode{Down, Up} {
-			p := startProxy(t, nil)
-			l := runOne(t, little(portable, m), p.Server)[m]
-			var up, down int64
-			for _, s := range p.ended(t) {
-				up, down = up+s.Up, down+s.Down
-			}
-			moved := map[Mode]int64{Down: down, Up: up}[m]
-			// What was on its way when the time was over is not counted here, but there.
-			if l.Relays != 2 || l.Bytes <= 0 || l.Bytes > moved || l.Failed != 0 || l.Median[string(m)+"_gib_s"] <= 0 {
-				t.Errorf("%s: %v; the server moved %d up, %d down", m, l, up, down)
-			}
+			o := little(portable, m)
+			slower(t, o.Time, func(limit time.Duration) string {
+				p := startProxy(t, nil)
+				o.Time = limit
+				l := runOne(t, o, p.Server)[m]
+				var up, down int64
+				for _, s := range p.ended(t) {
+					up, down = up+s.Up, down+s.Down
+				}
+				moved := map[Mode]int64{Down: down, Up: up}[m]
+				// What was on its way when the time was over is not counted here, but there.
+				if l.Relays == 2 && l.Bytes > 0 && l.Bytes <= moved && l.Failed == 0 && l.Median[string(m)+"_gib_s"] > 0 {
+					return ""
+				}
+				return fmt.Sprintf("%s: %v; the server moved %d up, %d down", m, l, up, down)
+			})
 		}
 	})
 }
@@ -148,36 +153,39 @@ func forwarder(t *testing.T) func([]netip.AddrPort) (netip.AddrPort, int, func()
 }
 
 func TestTurns(t *testing.T) {
-	a, b := startProxy(t, nil), startProxy(t, nil)
-	a.Name, b.Name = "a", "b"
-	o := little(false, Idle, Rate, Down, Up, RTT)
-	o.Rounds, o.Yardstick = 2, forwarder(t)
-	o.Time, o.Count = 20*time.Millisecond, 10
-	var told []string
-	o.Progress = func(text string) { told = append(told, text) }
-	r, err := Run(t.Context(), o, []Server{a.Server, b.Server})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Failed() {
-		t.Errorf("failed: %+v", r.Modes)
-	}
-	for _, table := range r.Modes {
-		want := 2
-		if table.Mode == Idle {
-			want = 1
+	slower(t, 20*time.Millisecond, func(limit time.Duration) string {
+		a, b := startProxy(t, nil), startProxy(t, nil)
+		a.Name, b.Name = "a", "b"
+		o := little(false, Idle, Rate, Down, Up, RTT)
+		o.Rounds, o.Yardstick = 2, forwarder(t)
+		o.Time, o.Count = limit, 10
+		var told []string
+		o.Progress = func(text string) { told = append(told, text) }
+		r, err := Run(t.Context(), o, []Server{a.Server, b.Server})
+		if err != nil {
+			t.Fatal(err)
 		}
-		for i, name := range []string{YardstickName, "a", "b"} {
-			l := table.Lines[i]
-			if l.Server != name || len(l.Rounds) != want || l.Failed != 0 || l.Relays == 0 || len(l.Ratio) == 0 || len(l.Against) == 0 {
-				t.Errorf("%s, line %d: %s, %d rounds, %v", table.Mode, i, l.Server, len(l.Rounds), l)
+		turns := strings.Join(told, "\n")
+		if want := "rate, round 1 of 2: forwarder\nrate, round 1 of 2: a\nrate, round 1 of 2: b\nrate, round 2 of 2: forwarder"; !strings.Contains(turns, want) {
+			t.Errorf("turns:\n%s\nwant among them:\n%s", turns, want)
+		}
+		if r.Failed() {
+			return fmt.Sprintf("failed: %+v", r.Modes)
+		}
+		for _, table := range r.Modes {
+			want := 2
+			if table.Mode == Idle {
+				want = 1
+			}
+			for i, name := range []string{YardstickName, "a", "b"} {
+				l := table.Lines[i]
+				if l.Server != name || len(l.Rounds) != want || l.Failed != 0 || l.Relays == 0 || len(l.Ratio) == 0 || len(l.Against) == 0 {
+					return fmt.Sprintf("%s, line %d: %s, %d rounds, %v", table.Mode, i, l.Server, len(l.Rounds), l)
+				}
 			}
 		}
-	}
-	turns := strings.Join(told, "\n")
-	if want := "rate, round 1 of 2: forwarder\nrate, round 1 of 2: a\nrate, round 1 of 2: b\nrate, round 2 of 2: forwarder"; !strings.Contains(turns, want) {
-		t.Errorf("turns:\n%s\nwant among them:\n%s", turns, want)
-	}
+		return ""
+	})
 }
 
 func TestServerFails(t *testing.T) {
@@ -216,12 +224,15 @@ func TestServerFails(t *testing.T) {
 			reactors(t, func(t *testing.T, portable bool) {
 				for _, m := range []Mode{Rate, Idle} {
 					o := little(portable, m)
-					o.Timeout, o.Count, o.Relays = 300*time.Millisecond, 8, 8
-					o.Time = 5 * time.Second
-					l := runOne(t, o, c.server)[m]
-					if l.Relays != 0 || l.Failed != 8 || len(l.Errors) == 0 || !strings.Contains(l.Errors[0].Text, c.want) {
-						t.Errorf("%s: %v, want 8 failures with %q", m, l, c.want)
-					}
+					o.Count, o.Relays, o.Time = 8, 8, patience
+					slower(t, 300*time.Millisecond, func(limit time.Duration) string {
+						o.Timeout = limit
+						l := runOne(t, o, c.server)[m]
+						if l.Relays == 0 && l.Failed == 8 && len(l.Errors) > 0 && strings.Contains(l.Errors[0].Text, c.want) {
+							return ""
+						}
+						return fmt.Sprintf("%s: %v, want 8 failures with %q", m, l, c.want)
+					})
 				}
 			})
 		})
@@ -273,36 +284,39 @@ func TestDeadAmongTheSilent(t *testing.T) {
 
 // A server that does not end its connection to the origin with the client's is found out.
 func TestLeftOpen(t *testing.T) {
-	release := make(chan struct{})
-	var target atomic.Value
-	s := scripted(t, func(c net.Conn) {
-		out, err := net.Dial("tcp", target.Load().(string))
-		if err != nil {
-			return
+	slower(t, 300*time.Millisecond, func(limit time.Duration) string {
+		release := make(chan struct{})
+		var target atomic.Value
+		s := scripted(t, func(c net.Conn) {
+			out, err := net.Dial("tcp", target.Load().(string))
+			if err != nil {
+				return
+			}
+			go func() {
+				io.Copy(c, out)
+			}()
+			io.Copy(out, c)
+			<-release
+			out.Close()
+		})
+		s.Dialect = Dialect{}
+		o := little(false, Idle)
+		o.Timeout, o.Relays = limit, 5
+		o.Yardstick = func(at []netip.AddrPort) (netip.AddrPort, int, func(), error) {
+			target.Store(at[0].String())
+			return forwarder(t)(at)
 		}
-		go func() {
-			io.Copy(c, out)
-		}()
-		io.Copy(out, c)
-		<-release
-		out.Close()
+		r, err := Run(t.Context(), o, []Server{s})
+		close(release)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := r.Modes[0].Lines[1]
+		if l.Relays == 5 && l.Failed == 5 && strings.Contains(l.Errors[0].Text, "still open at the origin") {
+			return ""
+		}
+		return fmt.Sprintf("%v, want 5 relays left open", l)
 	})
-	s.Dialect = Dialect{}
-	o := little(false, Idle)
-	o.Timeout, o.Relays = 300*time.Millisecond, 5
-	o.Yardstick = func(at []netip.AddrPort) (netip.AddrPort, int, func(), error) {
-		target.Store(at[0].String())
-		return forwarder(t)(at)
-	}
-	r, err := Run(t.Context(), o, []Server{s})
-	close(release)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := r.Modes[0].Lines[1]
-	if l.Relays != 5 || l.Failed != 5 || !strings.Contains(l.Errors[0].Text, "still open at the origin") {
-		t.Errorf("%v, want 5 relays left open", l)
-	}
 }
 
 func TestCancel(t *testing.T) {
