@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"hosier/internal/sockstest"
 )
 
 // adminOf waits for the address of the admin listener.
@@ -92,6 +94,25 @@ func TestNotReady(t *testing.T) {
 		code, text := ask(t, "GET", url+"/readyz", "", "")
 		return code == 503 && strings.Contains(text, "socks5://127.0.0.1:9")
 	})
+}
+
+// Whoever was told an address here, and asks for that, has looked up nothing elsewhere.
+func TestResolvedHere(t *testing.T) {
+	curl := program(t, "curl", "curl")
+	dns := sockstest.NewDNS(t)
+	dns.Set("told.test", "192.0.2.99")
+	h := start(t, "--unsafe", "refuse", "-v", "--connect-timeout", "300ms", "--dns", dns.Addr)
+	fetch := func() {
+		runProgram(t, "", curl, "-qsS", "--socks5", h.addr(), "--resolve", "told.test:80:192.0.2.99", "http://told.test/")
+	}
+	fetch()
+	h.awaitLog(t, `id=1 .*target=192\.0\.2\.99:80 unsafe=true .*status="02 `)
+	runProgram(t, "", "hosier", "resolve", "--proxy", h.addr(), "told.test").want(t, "192.0.2.99\n")
+	fetch()
+	h.awaitLog(t, `id=3 .*target=192\.0\.2\.99:80 unsafe=false `)
+	if regexp.MustCompile(`id=3 .*status="02 `).MatchString(h.log.String()) {
+		t.Errorf("refused:\n%s", h.log.String())
+	}
 }
 
 // A curl that looks a name up itself is named with the mend, and refused where the

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"hosier/egress/tor"
 	"hosier/internal/config"
 	"hosier/internal/leaks"
@@ -53,6 +55,7 @@ type daemon struct {
 	limits    limits.Limiter
 	telemetry *telemetry.Telemetry
 	leaks     *leaks.Watch
+	socks4    rate.Sometimes // tells of SOCKS4 clients of listeners with users
 
 	mu        sync.Mutex         // of start and reload
 	listeners map[string]*opened // by address, as configured
@@ -72,7 +75,10 @@ type opened struct {
 }
 
 func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
-	d := &daemon{source: s, started: time.Now(), listeners: map[string]*opened{}, failed: make(chan error, 1)}
+	d := &daemon{
+		source: s, started: time.Now(), listeners: map[string]*opened{}, failed: make(chan error, 1),
+		socks4: rate.Sometimes{First: 1, Interval: time.Minute},
+	}
 	var show func(*slog.Logger) func(string, tor.Status)
 	d.stderr, show = newBootstraps(stderr)
 	o := &slog.HandlerOptions{Level: &d.level}

@@ -160,7 +160,7 @@ func TestTorsocks(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			address, far := farSide(t, s)
-			h := start(t, "--via", "tor://"+address)
+			h := start(t, "-v", "--via", "tor://"+address, "--unsafe", "refuse")
 			host, port, _ := net.SplitHostPort(h.addr())
 			w := newWatch(t)
 			words := append(append(w.wrapper, torsocks, "-a", host, "-P", port), strings.Fields(tt.args)...)
@@ -173,6 +173,12 @@ func TestTorsocks(t *testing.T) {
 			}
 			if strings.Join(got, ", ") != strings.Join(tt.want, ", ") {
 				t.Errorf("the far side was asked %q, want %q", got, tt.want)
+			}
+			// The address was asked for here a moment ago, and so is no leak; besides, torsocks
+			// writes it in the place of a name.
+			h.awaitLog(t, `command=CONNECT .*unsafe=false .*status="00 succeeded"`)
+			if strings.Contains(h.log.String(), "unsafe=true") || strings.Contains(h.log.String(), "sends addresses") {
+				t.Errorf("torsocks is accused:\n%s", h.log.String())
 			}
 		})
 	}

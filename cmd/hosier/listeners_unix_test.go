@@ -95,6 +95,7 @@ func TestListenerUsers(t *testing.T) {
 	}
 	h := startConfig(t, dir, `
 users = "DIR/users"
+handshake-timeout = "2m" # a hash may take long
 [log]
 connections = true
 redact = false
@@ -120,7 +121,8 @@ via = "direct"
 			}
 		})
 	}
-	h.awaitLog(t, `SOCKS4 cannot carry one`)
+	h.awaitLog(t, `reason=".*SOCKS4 cannot carry one"`)
+	h.awaitLog(t, `level=WARN msg="a SOCKS4 client was refused: .*cannot carry a password" id=[0-9]+ listener=\S+ client=127\.0\.0\.1:\d+ mend=".*SOCKS5`)
 	if strings.Contains(h.log.String(), "secret") {
 		t.Error("a password is in the log")
 	}
@@ -135,6 +137,7 @@ func TestListenerKinds(t *testing.T) {
 	}
 	client := certificates(t, dir)
 	h := startConfig(t, dir, fmt.Sprintf(`
+log.connections = true
 [listener.balanced]
 listen = "127.0.0.2:0"
 proxy-protocol-from = "127.0.0.0/8"
@@ -206,6 +209,8 @@ via = "direct"
 			t.Errorf("got %q", got)
 		}
 	})
+	h.awaitLog(t, `listener=127\.0\.0\.2:.* reason="listen: no PROXY header, which peers in proxy-protocol-from must send"`)
+	h.awaitLog(t, `listener=127\.0\.0\.3:.* reason="listen: TLS handshake failed"`)
 	if info, err := os.Stat(filepath.Join(dir, "hosier.sock")); err != nil || info.Mode().Perm() != 0o666 {
 		t.Errorf("the socket: %v, %v", info, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"hosier/internal/config"
 	"hosier/internal/leaks"
 	"hosier/internal/limits"
+	"hosier/internal/listen"
 	"hosier/internal/relay"
 	"hosier/internal/rules"
 	"hosier/internal/telemetry"
@@ -42,6 +43,7 @@ func ownWords(err error) string {
 		errNoPassword, errNotClient, errReloaded, errOperator, users.ErrWrong, users.ErrBusy, relay.ErrIdle, relay.ErrClosed,
 		leaks.ErrUnsafe,
 		limits.ErrFull, limits.ErrClient, limits.ErrRate, limits.ErrUser,
+		listen.ErrHeader, listen.ErrPeer, listen.ErrTLS, listen.ErrNoName,
 	} {
 		if err == known {
 			return known.Error()
@@ -66,6 +68,21 @@ func (d *daemon) closed(ses *proxy.Session) {
 		}
 	}
 	d.telemetry.Closed(ses)
+	d.tellSOCKS4(ses)
+}
+
+// tellSOCKS4 says why a SOCKS4 client was refused whose user does nothing wrong, and learns
+// nothing but 5B: not for each, and whether or not connections have lines.
+func (d *daemon) tellSOCKS4(ses *proxy.Session) {
+	r := ses.Request
+	if r == nil || r.Version != socks.V4 || !errors.Is(ses.Err, errNoPassword) {
+		return
+	}
+	d.socks4.Do(func() {
+		d.log.Warn("a SOCKS4 client was refused: the listener is for users, and SOCKS4 cannot carry a password",
+			"id", ses.ID, "listener", ses.Listener, "client", d.telemetry.Redactor().Client(ses.Client),
+			"mend", "have the client use SOCKS5 or HTTP CONNECT, or give it a listener with users = \"\"")
+	})
 }
 
 // judge notes whether a proxy by itself served. A list of several and a pool of tors do so

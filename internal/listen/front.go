@@ -34,12 +34,22 @@ type Front struct {
 	PeerUsers bool
 }
 
-// Prepare is for [proxy.Policy].
+// Why a connection came to nothing before its first byte counted. What the system or the
+// client said to it is wrapped beside.
+var (
+	ErrHeader = errors.New("listen: no PROXY header, which peers in proxy-protocol-from must send")
+	ErrPeer   = errors.New("listen: the system does not tell the user of a Unix socket's peer")
+	ErrTLS    = errors.New("listen: TLS handshake failed")
+	ErrNoName = errors.New("listen: client certificate has no common name")
+)
+
+// Prepare is for [proxy.Policy]. Its errors wrap [ErrHeader], [ErrPeer], [ErrTLS] or
+// [ErrNoName].
 func (f *Front) Prepare(ctx context.Context, ses *proxy.Session, c net.Conn) (net.Conn, error) {
 	if slices.ContainsFunc(f.ProxyFrom, func(p netip.Prefix) bool { return p.Contains(ses.Client.Addr()) }) {
 		client, err := readHeader(c)
 		if err != nil {
-			return nil, fmt.Errorf("PROXY header: %w", err)
+			return nil, fmt.Errorf("%w: %w", ErrHeader, err)
 		}
 		if client.IsValid() {
 			ses.Client = client
@@ -48,7 +58,7 @@ func (f *Front) Prepare(ctx context.Context, ses *proxy.Session, c net.Conn) (ne
 	if u, ok := c.(*net.UnixConn); ok && f.PeerUsers {
 		user, err := peerUser(u)
 		if err != nil {
-			return nil, fmt.Errorf("user of the Unix socket's peer: %w", err)
+			return nil, fmt.Errorf("%w: %w", ErrPeer, err)
 		}
 		ses.User = user
 	}
@@ -57,11 +67,11 @@ func (f *Front) Prepare(ctx context.Context, ses *proxy.Session, c net.Conn) (ne
 	}
 	secure := tls.Server(proxy.Leave(c), f.TLS) // which has much to compute
 	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrTLS, err)
 	}
 	if certs := secure.ConnectionState().PeerCertificates; len(certs) > 0 {
 		if ses.User = certs[0].Subject.CommonName; ses.User == "" {
-			return nil, errors.New("client certificate has no common name")
+			return nil, ErrNoName
 		}
 	}
 	return secure, nil
@@ -96,34 +106,51 @@ func readHeader(c net.Conn) (client netip.AddrPort, err error) {
 	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()), nil
 }
 
+// signature1 begins a header of version 1.
+var signature1 = []byte("PROXY ")
+
+// cutHeader returns the header. It gives up at the first byte that no header has there, and so
+// does not wait for the rest of what is none.
 func cutHeader(r io.Reader) ([]byte, error) {
-	b := make([]byte, fixed2, maxHeader2)
-	if _, err := io.ReadFull(r, b[:len(proxyproto.SIGV2)]); err != nil {
-		return nil, err
-	}
-	b = b[:len(proxyproto.SIGV2)]
-	switch {
-	case bytes.Equal(b, proxyproto.SIGV2):
-		if _, err := io.ReadFull(r, b[len(b):fixed2]); err != nil {
+	b := make([]byte, 0, maxHeader2)
+	for len(b) < len(proxyproto.SIGV2) {
+		n, err := r.Read(b[len(b):len(proxyproto.SIGV2)])
+		if b = b[:len(b)+n]; !begins(signature1, b) && !begins(proxyproto.SIGV2, b) {
+			return nil, proxyproto.ErrNoProxyProtocol
+		}
+		if err != nil && len(b) < len(proxyproto.SIGV2) {
 			return nil, err
 		}
-		n := fixed2 + int(b[:fixed2][14])<<8 + int(b[:fixed2][15])
-		if n > maxHeader2 {
-			return nil, fmt.Errorf("header of %d bytes", n)
-		}
-		_, err := io.ReadFull(r, b[fixed2:n])
-		return b[:n], err
-	case bytes.HasPrefix(b, proxyproto.SIGV1):
-		for !bytes.HasSuffix(b, []byte("\n")) {
-			if len(b) == maxLine {
-				return nil, proxyproto.ErrVersion1HeaderTooLong
-			}
-			b = b[:len(b)+1]
-			if _, err := io.ReadFull(r, b[len(b)-1:]); err != nil {
-				return nil, err
-			}
-		}
-		return b, nil
 	}
-	return nil, proxyproto.ErrNoProxyProtocol
+	if bytes.HasPrefix(b, signature1) {
+		return cutLine(r, b)
+	}
+	if _, err := io.ReadFull(r, b[len(b):fixed2]); err != nil {
+		return nil, err
+	}
+	n := fixed2 + int(b[:fixed2][14])<<8 + int(b[:fixed2][15])
+	if n > maxHeader2 {
+		return nil, fmt.Errorf("header of %d bytes", n)
+	}
+	_, err := io.ReadFull(r, b[fixed2:n])
+	return b[:n], err
+}
+
+// begins tells whether b has the signature, as far as both go.
+func begins(signature, b []byte) bool {
+	n := min(len(signature), len(b))
+	return bytes.Equal(signature[:n], b[:n])
+}
+
+func cutLine(r io.Reader, b []byte) ([]byte, error) {
+	for !bytes.HasSuffix(b, []byte("\n")) {
+		if len(b) == maxLine {
+			return nil, proxyproto.ErrVersion1HeaderTooLong
+		}
+		b = b[:len(b)+1]
+		if _, err := io.ReadFull(r, b[len(b)-1:]); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
 }

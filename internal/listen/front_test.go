@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -16,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pires/go-proxyproto"
 
 	"hosier/proxy"
 )
@@ -65,6 +68,23 @@ func TestProxyHeader(t *testing.T) {
 				t.Errorf("client %v, then %q", ses.Client, rest)
 			}
 		})
+	}
+}
+
+// What is no header is found out at once, and not when the time for it is over.
+func TestProxyHeaderMissing(t *testing.T) {
+	for _, sent := range []string{"\x05\x01\x00", "\x04", "G", "PROXX", "PROXY\t", "\r\n\r\nx", "\x16\x03\x01"} {
+		client, server := net.Pipe()
+		go io.WriteString(client, sent) // and stays
+		f := &Front{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+		ses := &proxy.Session{Client: netip.MustParseAddrPort("10.0.0.1:1")}
+		server.SetDeadline(time.Now().Add(time.Minute))
+		_, err := f.Prepare(t.Context(), ses, server)
+		if !errors.Is(err, ErrHeader) || !errors.Is(err, proxyproto.ErrNoProxyProtocol) {
+			t.Errorf("%q: %v", sent, err)
+		}
+		client.Close()
+		server.Close()
 	}
 }
 
