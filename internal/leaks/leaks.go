@@ -42,6 +42,7 @@ const (
 	lookFor      = 100 * time.Millisecond
 	looksASecond = 50 // for the programs of requests, as long as they are found where one was found lately
 	looksAtOnce  = 50
+	namesASecond = 20 // that are found for whoever asks
 )
 
 // Watch judges requests. It must come from [New]; its methods may be called by many
@@ -54,6 +55,7 @@ type Watch struct {
 	told    *rate.Limiter // all lines
 	accused *rate.Limiter // looks for programs to accuse
 	cleared *rate.Limiter // and to clear; of its own, or a busy browser would shield others
+	named   *rate.Limiter // looks for programs to name
 	turn    chan struct{} // holds a token while somebody looks
 	finder  finder        // of the one whose turn it is
 
@@ -87,6 +89,7 @@ func New(log *slog.Logger, client func(netip.AddrPort) string) *Watch {
 		told:    rate.NewLimiter(rate.Every(5*time.Second), 10),
 		accused: rate.NewLimiter(looksASecond, looksAtOnce),
 		cleared: rate.NewLimiter(looksASecond, looksAtOnce),
+		named:   rate.NewLimiter(namesASecond, namesASecond),
 		turn:    make(chan struct{}, 1),
 		entries: map[culprit]*list.Element{},
 	}
@@ -147,7 +150,7 @@ func (w *Watch) good(m Mode, r *socks.Request) Verdict {
 // end when it has that. It takes a millisecond or so, and never much more than 100; pid is
 // the program, if the caller knows it from a Unix socket, or else 0.
 func (w *Watch) Look(ctx context.Context, v Verdict, r *socks.Request, pid int) {
-	p := w.find(ctx, r, pid)
+	p := w.find(ctx, r.Client, proxyEnd(r), pid)
 	who := culprit{netip.Addr{}, p.name, p.uid}
 	if v.Unsafe {
 		w.accuse(who, p, r)
@@ -156,8 +159,22 @@ func (w *Watch) Look(ctx context.Context, v Verdict, r *socks.Request, pid int) 
 	}
 }
 
+// Program finds the program that connected from one address of loopback to another, and
+// accuses it of nothing. Where it cannot be found the name is empty: on systems other than
+// Linux, without the right to look into the programs of others, beyond 20 a second, and
+// after 100 ms. The name has at most 32 characters, all of which can be printed; the program
+// chose it, so it may hold what means something on a page.
+func (w *Watch) Program(ctx context.Context, client, server netip.AddrPort) (name string, pid int) {
+	isLoopback := func(a netip.AddrPort) bool { return a.Addr().Unmap().IsLoopback() }
+	if !isLoopback(client) || !isLoopback(server) || !w.named.Allow() {
+		return "", 0
+	}
+	p := w.find(ctx, client, server, 0)
+	return p.name, p.pid
+}
+
 // find returns a program without a name if it cannot be found in time.
-func (w *Watch) find(ctx context.Context, r *socks.Request, pid int) program {
+func (w *Watch) find(ctx context.Context, client, server netip.AddrPort, pid int) program {
 	ctx, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
 	select {
@@ -169,7 +186,7 @@ func (w *Watch) find(ctx context.Context, r *socks.Request, pid int) program {
 	if pid > 0 {
 		return describe(pid)
 	}
-	return w.finder.find(ctx, r.Client, proxyEnd(r))
+	return w.finder.find(ctx, client, server)
 }
 
 func (w *Watch) accuse(who culprit, p program, r *socks.Request) {

@@ -356,6 +356,65 @@ func TestUnknownIsNotCleared(t *testing.T) {
 	}
 }
 
+// Who only asks for a name accuses nobody, and is answered for connections of loopback alone,
+// not too often, and soon.
+func TestProgramIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, log := newWatch()
+		w.turn <- struct{}{} // who looks waits, and so can be told from who does not
+		looks := func(client, server string) bool {
+			start := time.Now()
+			if name, pid := w.Program(t.Context(), netip.MustParseAddrPort(client), netip.MustParseAddrPort(server)); name != "" || pid != 0 {
+				t.Errorf("found %s, %d", name, pid)
+			}
+			took := time.Since(start)
+			if took != 0 && took != lookFor {
+				t.Errorf("it took %v", took)
+			}
+			return took > 0
+		}
+		for _, c := range []struct {
+			client, server string
+			want           bool
+		}{
+			{"127.0.0.1:5000", "127.0.0.1:1080", true},
+			{"[::1]:5000", "[::1]:1080", true},
+			{"[::ffff:127.0.0.1]:5000", "127.0.0.9:1080", true},
+			{"192.0.2.1:5000", "127.0.0.1:1080", false},
+			{"127.0.0.1:5000", "192.0.2.1:1080", false},
+			{"192.0.2.1:5000", "192.0.2.1:1080", false},
+			{"[2001:db8::1]:5000", "[::1]:1080", false},
+		} {
+			if got := looks(c.client, c.server); got != c.want {
+				t.Errorf("%s to %s: looked %v", c.client, c.server, got)
+			}
+		}
+		w.Program(t.Context(), netip.AddrPort{}, netip.AddrPort{})
+		time.Sleep(time.Minute)
+		count := 0
+		var all sync.WaitGroup
+		for range 1000 {
+			all.Go(func() {
+				start := time.Now()
+				w.Program(t.Context(), netip.MustParseAddrPort("127.0.0.1:5000"), netip.MustParseAddrPort("127.0.0.1:1080"))
+				if time.Since(start) > 0 {
+					w.mu.Lock()
+					count++
+					w.mu.Unlock()
+				}
+			})
+		}
+		all.Wait()
+		if count != namesASecond {
+			t.Errorf("%d looks at once", count)
+		}
+		if len(w.Report()) > 0 || w.Counts() != (Counts{}) || log.lines() > 0 {
+			t.Errorf("somebody is accused: %+v, %+v, %s", w.Report(), w.Counts(), log)
+		}
+	})
+}
+
 // Whoever waits for another one's look does not wait for long.
 func TestLookDoesNotWait(t *testing.T) {
 	t.Parallel()

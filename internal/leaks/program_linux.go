@@ -30,7 +30,7 @@ func (f *finder) find(ctx context.Context, client, proxy netip.AddrPort) program
 	}
 	link := "socket:[" + strconv.FormatUint(uint64(s.inode), 10) + "]"
 	for _, pid := range f.lately {
-		if holds(pid, link) {
+		if holds(ctx, pid, link) {
 			return f.found(pid, s.uid)
 		}
 	}
@@ -40,7 +40,7 @@ func (f *finder) find(ctx context.Context, client, proxy netip.AddrPort) program
 			if ctx.Err() != nil {
 				return program{uid: s.uid}
 			}
-			if (owner(pid) == s.uid) == same && holds(pid, link) {
+			if (owner(pid) == s.uid) == same && holds(ctx, pid, link) {
 				return f.found(pid, s.uid)
 			}
 		}
@@ -113,8 +113,9 @@ func owner(pid int) int {
 	return int(s.Uid)
 }
 
-// holds tells whether a program has a descriptor that links there.
-func holds(pid int, link string) bool {
+// holds tells whether a program has a descriptor that links there. Of one with more than some
+// hundred it looks at the others only while there is time.
+func holds(ctx context.Context, pid int, link string) bool {
 	dir := procDir(pid) + "/fd"
 	d, err := os.Open(dir)
 	if err != nil {
@@ -128,7 +129,7 @@ func holds(pid int, link string) bool {
 				return true
 			}
 		}
-		if err != nil {
+		if err != nil || ctx.Err() != nil {
 			return false
 		}
 	}

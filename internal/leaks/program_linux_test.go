@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -76,6 +77,13 @@ func TestProgramIsFound(t *testing.T) {
 			}
 			conn, pid := accept(t, seen)
 			w, log := newWatch()
+			client, server := conn.RemoteAddr().(*net.TCPAddr).AddrPort(), conn.LocalAddr().(*net.TCPAddr).AddrPort()
+			if name, got := w.Program(t.Context(), client, server); name != filepath.Base(os.Args[0]) || got != pid {
+				t.Errorf("it is said to be %s, %d, and is %d", name, got, pid)
+			}
+			if len(w.Report()) > 0 {
+				t.Errorf("somebody is accused: %+v", w.Report())
+			}
 			r := requestOf(conn, l)
 			v, err := w.Judge(Warn, r)
 			if err != nil || !v.Look {
@@ -178,6 +186,40 @@ func TestNoTime(t *testing.T) {
 	}
 	if p := f.find(ctx, client, proxy); p.pid == 0 {
 		t.Errorf("one that was found lately is not known again: %+v", p)
+	}
+}
+
+// A program with very many descriptors is not looked through for longer than there is time.
+func TestManyDescriptors(t *testing.T) { // alone, or the socket could get a low number that is free
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for range 1200 {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+	}
+	c, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	s, err := findSocket(c.LocalAddr().(*net.TCPAddr).AddrPort(), c.RemoteAddr().(*net.TCPAddr).AddrPort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	link := fmt.Sprintf("socket:[%d]", s.inode)
+	if !holds(ctx, os.Getpid(), link) {
+		t.Error("it is not found")
+	}
+	cancel()
+	if holds(ctx, os.Getpid(), link) {
+		t.Error("it is found, though there is no time")
 	}
 }
 
