@@ -18,7 +18,11 @@ import (
 // nowhere, whatever the rules say.
 func (g *generation) addPage(l *config.Listener, p *proxy.Policy) {
 	check := page.NewCheck()
-	p.Page = &page.Page{Listener: g.pageListener(l), Check: check}
+	own := &page.Page{Listener: g.pageListener(l), Check: check}
+	if len(l.ProxyFrom) == 0 { // or the client is not who is connected
+		own.Program = g.daemon.leaks.Program
+	}
+	p.Page = own
 	route := p.Route
 	p.Route = func(ctx context.Context, ses *proxy.Session) (proxy.Egress, error) {
 		if !check.Answers(ses.Request) {

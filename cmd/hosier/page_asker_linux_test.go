@@ -49,7 +49,7 @@ listen = "unix:DIR/hosier.sock"
 		out, err := cmd.Output()
 		want := fmt.Sprintf("curl (process %d on this computer)", cmd.Process.Pid)
 		if name == "as a browser" {
-			want = fmt.Sprintf("<code>curl</code>, process %d on this computer", cmd.Process.Pid)
+			want = fmt.Sprintf("<strong>curl</strong>, process %d on this computer", cmd.Process.Pid)
 		}
 		if err != nil || !strings.Contains(string(out), want) {
 			t.Errorf("%s: %v; it does not say %q:\n%s", name, err, want, out)

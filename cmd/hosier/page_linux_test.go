@@ -92,7 +92,7 @@ func TestPageByCommandLine(t *testing.T) {
 		{"socks5h/user", "-x socks5h://me:hunter2@HOSIER", "kept apart by a user name: yes"},
 		{"socks4a", "-x socks4a://HOSIER", "dialect: SOCKS4A\n"},
 		{"connect", "-x http://HOSIER --proxytunnel", "dialect: HTTP CONNECT\n"},
-		{"lost", "-x http://HOSIER", "Your program used it as a plain HTTP proxy"},
+		{"lost", "-x http://HOSIER", " on this computer) used it as a plain HTTP proxy"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			words := append([]string{curl, "-qsS"}, strings.Fields(strings.ReplaceAll(tt.args, "HOSIER", h.addr()))...)

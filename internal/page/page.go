@@ -6,6 +6,7 @@ package page
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -17,6 +18,7 @@ import (
 	"strings"
 	texttemplate "text/template"
 	"time"
+	"unicode"
 )
 
 var (
@@ -51,6 +53,11 @@ type Listener struct {
 type Page struct {
 	Listener
 	Check *Check // answers whether a program's settings work; nil leaves that out
+
+	// Program finds the program of this host that is connected from one address to the
+	// other; the name is empty if it is not known. It is asked once for each page, whose
+	// client waits for it. Nil knows none.
+	Program func(ctx context.Context, client, server netip.AddrPort) (name string, pid int)
 }
 
 // ServeHTTP answers /proxy.pac, and anything else with the page. The request's context
@@ -64,6 +71,10 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d := p.data(r, at)
+	d.Asker, d.PID = p.asker(r, local)
+	if d.Program == nil {
+		d.tellFirst(d.Asker)
+	}
 	protect(w.Header())
 	w.Header().Set("Allow", "CONNECT, OPTIONS")
 	code := http.StatusNotImplemented
@@ -111,9 +122,30 @@ func addressOf(r *http.Request, local net.Addr) (a address) {
 	return a
 }
 
+// asker is the program that sent the request, if it is one of this host.
+func (p *Page) asker(r *http.Request, local net.Addr) (name string, pid int) {
+	client, err := netip.ParseAddrPort(r.RemoteAddr)
+	server, ok := local.(*net.TCPAddr)
+	if p.Program == nil || err != nil || !ok {
+		return "", 0
+	}
+	name, pid = p.Program(r.Context(), client, server.AddrPort())
+	return strings.Map(printable, name), pid
+}
+
+// printable keeps a name, which any program may choose, in its line.
+func printable(r rune) rune {
+	if unicode.IsGraphic(r) {
+		return r
+	}
+	return '?'
+}
+
 // data is all that differs from page to page. Of what the client sent, nothing is in it
 // but a port number.
 type data struct {
+	Asker     string // the name of the program that asked; "" if it is not known
+	PID       int
 	Address   address
 	Lost      bool // the client took this for an HTTP proxy
 	Users     bool
@@ -135,12 +167,7 @@ func (p *Page) data(r *http.Request, at address) *data {
 		Programs: p.programs(at), CheckName: CheckName, CSS: template.CSS(style), JS: template.JS(script),
 	}
 	d.Lookup = (p.SOCKS5 || p.SOCKS4) && !p.TLS
-	id := programOf(r.UserAgent())
-	for i := range d.Programs {
-		if d.Programs[i].ID == id {
-			d.Program = &d.Programs[i]
-		}
-	}
+	d.tellFirst(programOf(r.UserAgent()))
 	if at.Host != "" {
 		d.PAC = "http://" + at.String() + "/proxy.pac"
 		if p.TLS {
@@ -151,6 +178,15 @@ func (p *Page) data(r *http.Request, at address) *data {
 		d.CheckURL = p.Check.URL(time.Now())
 	}
 	return d
+}
+
+// tellFirst puts the program with this ID before the others, if it is one of them.
+func (d *data) tellFirst(id string) {
+	for i := range d.Programs {
+		if d.Programs[i].ID == id {
+			d.Program = &d.Programs[i]
+		}
+	}
 }
 
 // words names the dialects.
