@@ -37,7 +37,7 @@ func consoleTors(ctx context.Context, p *tor.Pool) []console.Tor {
 	for i, s := range status {
 		all[i] = console.Tor{
 			Name: s.Name, State: string(s.State), Ready: s.State == tor.Ready, Version: s.Version, Bootstrap: s.Bootstrap, Phase: s.Phase,
-			Streams: s.Streams, Error: s.Error, ErrorTime: s.ErrorTime,
+			Streams: s.Streams, More: circuits[i].More, Error: s.Error, ErrorTime: s.ErrorTime,
 		}
 		if circuits[i].Open != nil {
 			all[i].Circuits = []console.Circuit{}

@@ -17,12 +17,12 @@ var consolePages = []struct {
 	name, path    string
 	height, phone int64
 }{
-	{"overview", "", 1060, 1700},
-	{"connections", "connections", 760, 1500},
-	{"egresses", "egresses", 1300, 1700},
-	{"rules", "rules?url=https%3A%2F%2Fgit.office.example%2F&user=ann&listener=127.0.0.1%3A1081", 960, 1500},
-	{"leaks", "leaks", 640, 1200},
-	{"failures", "failures", 760, 1500},
+	{"overview", "", 1200, 1900},
+	{"connections", "connections", 860, 1500},
+	{"egresses", "egresses", 1500, 2000},
+	{"rules", "rules?url=https%3A%2F%2Fgit.office.example%2F&user=ann&listener=127.0.0.1%3A1081", 860, 1500},
+	{"leaks", "leaks", 620, 1100},
+	{"failures", "failures", 860, 1500},
 	{"config", "config", 1000, 1400},
 }
 
@@ -45,6 +45,9 @@ func TestConsoleLooks(t *testing.T) {
 						height = page.phone
 					}
 					inBrowser(t, browser, look(wide(l.width), height, l.dark))
+					if page.name == "egresses" {
+						inBrowser(t, browser, chromedp.Evaluate[chromedp.Void](`document.querySelector("details").open = true`))
+					}
 					takeScreenshot(t, browser, "console-"+page.name+"-"+l.name+".png")
 				})
 			})

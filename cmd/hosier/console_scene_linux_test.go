@@ -179,12 +179,13 @@ func (s *scene) setUp(t *testing.T) {
 		name  string
 		speed int
 	}{
-		{visitor{"ann", socks.V5}, "cdn.video.example", 900_000},
+		{visitor{"ann", socks.V5}, "cdn.video.example", 250_000},
 		{visitor{"ann", socks.V5}, "git.office.example", 60_000},
-		{visitor{"build", socks.V5}, "mirror.linux.example", 800_000},
+		{visitor{"build", socks.V5}, "mirror.linux.example", 400_000},
 		{visitor{"", socks.V5}, "www.news.example", 9_000},
 		{visitor{"", socks.V4}, "api.weather.example", 700},
 		{visitor{"ben", socks.V5}, "mail.office.example", 2_000},
+		{visitor{"ben", socks.V5}, "wiki.example", 30_000},
 	} {
 		group.Go(func() {
 			if err := s.fetch(ctx, c.visitor, c.name, endless, c.speed, 0); ctx.Err() == nil {
@@ -198,7 +199,7 @@ func (s *scene) setUp(t *testing.T) {
 		path, has string
 		times     int
 	}{
-		{"connections", `"stage":"relay"`, 6},
+		{"connections", `"stage":"relay"`, 7},
 		{"egresses", `"state":"ready"`, 2},
 		{"egresses", `"state":"BUILT","purpose":"GENERAL"`, 2},
 		{"leaks", `"program":"`, 2},

@@ -267,11 +267,14 @@ func TestLiveOverview(t *testing.T) {
 	b.open("/egresses")
 	b.until(live)
 	b.run(`document.querySelector("details").open = true`)
+	b.until(`document.querySelector("summary").innerText === "3 circuits, and 1,300 that are not shown"`)
 	b.change(func(f *fake) {
+		f.egresses[0].Tors[0].More = 0
 		f.egresses[0].Tors[0].Circuits = append([]Circuit{{ID: "99", State: "BUILT", Path: []string{evil[0]}}}, f.egresses[0].Tors[0].Circuits[1:]...)
 		f.egresses[0].Tors[2] = Tor{Name: "192.0.2.7:9050", Bootstrap: 10, Streams: 3, Error: evil[1], ErrorTime: time.Now()}
 	})
-	b.until(`document.querySelector("tbody tr").dataset.key === "99" && document.querySelector("details").open`)
+	b.until(`document.querySelector("tbody tr").dataset.key === "99" && document.querySelector("details").open &&
+		document.querySelector("summary").innerText === "3 circuits"`)
 	if got := b.value(`[...document.querySelectorAll("details")[0].querySelectorAll("th[scope=row]")].map((e) => e.textContent).join() + document.querySelector("td[data-f=path]").textContent`); got != "99,13,14"+evil[0] {
 		t.Errorf("the circuits are %q", got)
 	}

@@ -168,7 +168,7 @@ func (f *fake) fill(now time.Time, evil []string) {
 	}
 	f.egresses = []Egress{
 		{Name: "tor", Via: "tor+spawn://?daemons=2", Kind: "Tor", Ready: true, Open: 4200, Tors: []Tor{
-			{Name: "tor-0", State: "ready", Ready: true, Version: "0.4.8.16", Bootstrap: 100, Phase: "Done", Streams: 4190, Circuits: circuits},
+			{Name: "tor-0", State: "ready", Ready: true, Version: "0.4.8.16", Bootstrap: 100, Phase: "Done", Streams: 4190, Circuits: circuits, More: 1300},
 			{
 				Name: "tor-1", State: "bootstrapping", Version: "0.4.8.16", Bootstrap: 45, Phase: "Asking for relay descriptors", Streams: 0, Circuits: []Circuit{},
 				Error: "Problem bootstrapping: connection refused " + evil[1], ErrorTime: now.Add(-90 * time.Second),

@@ -117,8 +117,9 @@ type Tor struct {
 	Version   string    `json:"version,omitempty"`
 	Bootstrap int       `json:"bootstrap"` // percent; -1 if unknown
 	Phase     string    `json:"phase,omitempty"`
-	Streams   int       `json:"streams"`  // open at that tor; -1 if unknown
-	Circuits  []Circuit `json:"circuits"` // nil if unknown
+	Streams   int       `json:"streams"`                 // open at that tor; -1 if unknown
+	Circuits  []Circuit `json:"circuits"`                // nil if unknown
+	More      int       `json:"more_circuits,omitempty"` // beside those
 	Error     string    `json:"error,omitempty"`
 	ErrorTime time.Time `json:"error_time,omitzero"`
 }

@@ -16,7 +16,7 @@ const writers = {
     return [age(Date.parse(at), Date.now() - skew), at];
   },
   clock: (v) => [new Date(v).toISOString().slice(11, 16), v],
-  count: (v) => [count(v)],
+  count: (v) => [count(v ?? 0)],
   if: (v) => [v.length ? visible(v.join(" and ")) : "everything"],
   known: (v) => [v < 0 ? "–" : count(v)],
   length: (v) => [count(v?.length ?? 0)],
