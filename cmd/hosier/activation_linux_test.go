@@ -157,10 +157,12 @@ func TestRestartUnderLoad(t *testing.T) {
 	for range atOnce {
 		clients.Go(func() {
 			for !stop.Load() {
-				if _, err := converse(m.addr, echo); err != nil {
+				c, err := converse(m.addr, echo)
+				if err != nil {
 					t.Errorf("a connection: %v", err)
 					return
 				}
+				c.Close()
 				served.Add(1)
 			}
 		})

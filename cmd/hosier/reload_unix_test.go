@@ -19,7 +19,8 @@ import (
 // Connections while the configuration is reloaded again and again: none is lost, and each
 // keeps to its end the policy that it began with. One file takes SOCKS5 and lets the
 // request out; the other takes only SOCKS4, and refuses the request. Half of each would
-// be a greeting that is welcome and a request that is not.
+// be a greeting that is welcome and a request that is not. Whoever was served stays until
+// after the last reload, and is still served then.
 func TestReloadUnderLoad(t *testing.T) {
 	const connections, reloads, atOnce = 2000, 50, 32
 	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
@@ -39,19 +40,28 @@ func TestReloadUnderLoad(t *testing.T) {
 	write(texts[0])
 	h := start(t, "--config", file, "--state-dir", t.TempDir())
 
-	var served, turnedAway, begun atomic.Int64
+	var turnedAway, begun atomic.Int64
+	var mu sync.Mutex
+	var served []net.Conn
+	defer func() {
+		for _, c := range served {
+			c.Close()
+		}
+	}()
 	var clients sync.WaitGroup
 	for range atOnce {
 		clients.Go(func() {
 			for begun.Add(1) <= connections {
-				welcome, err := converse(h.addr(), echo)
+				c, err := converse(h.addr(), echo)
 				switch {
 				case err != nil:
 					t.Errorf("a connection: %v", err)
-				case welcome:
-					served.Add(1)
-				default:
+				case c == nil:
 					turnedAway.Add(1)
+				default:
+					mu.Lock()
+					served = append(served, c)
+					mu.Unlock()
 				}
 			}
 		})
@@ -63,19 +73,35 @@ func TestReloadUnderLoad(t *testing.T) {
 		await(t, "the reload", func() bool { return strings.Count(h.log.String(), "configuration reloaded") == i+1 })
 	}
 	clients.Wait()
-	if served.Load()+turnedAway.Load() != connections || served.Load() == 0 || turnedAway.Load() == 0 {
-		t.Errorf("%d were served and %d turned away, of %d", served.Load(), turnedAway.Load(), connections)
+	if n := len(served); n+int(turnedAway.Load()) != connections || n == 0 || turnedAway.Load() == 0 {
+		t.Errorf("%d were served and %d turned away, of %d", n, turnedAway.Load(), connections)
+	}
+	for _, c := range served {
+		answer := make([]byte, 4)
+		c.SetDeadline(time.Now().Add(patience))
+		io.WriteString(c, "pong")
+		if _, err := io.ReadFull(c, answer); err != nil || string(answer) != "pong" {
+			t.Fatalf("a connection that was served got %q after the reloads: %v", answer, err)
+		}
 	}
 }
 
-// converse greets, and if it is welcome, has 4 bytes echoed.
-func converse(proxy, target string) (welcome bool, err error) {
+// converse greets, and if it is welcome, has 4 bytes echoed. Otherwise there is no connection.
+func converse(proxy, target string) (net.Conn, error) {
 	c, err := net.Dial("tcp", proxy)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	welcome, err := introduce(c, target)
+	if !welcome || err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func introduce(c net.Conn, target string) (welcome bool, err error) {
+	c.SetDeadline(time.Now().Add(4 * patience))
 	answer := make([]byte, 2)
 	c.Write([]byte{5, 1, 0})
 	if _, err := io.ReadFull(c, answer); err != nil {
