@@ -64,7 +64,7 @@ func TestMoved(t *testing.T) {
 	}
 	// The client may have a byte a moment before it is counted.
 	const want = clients * message
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for up, down := s.Moved(); up != want || down != want; up, down = s.Moved() {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d up and %d down, want %d each", up, down, want)

@@ -82,7 +82,7 @@ func (s *site) raw(t *testing.T, text string) (*http.Response, string) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	_, port, _ := strings.Cut(s.at, ":")
 	text = strings.NewReplacer("HOST", s.at, "PORT", port, "TOKEN", s.o.Token.Reveal(), "\n", "\r\n").Replace(text)
 	go io.WriteString(c, text) // a server that refuses a head does not read it all

@@ -330,7 +330,7 @@ func TestOverTCP(t *testing.T) {
 	}
 	c := newLimiter(Limits{BytesPerSecond: 64 << 20}).Conn(bare, "alice")
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	const size = 1 << 20
 	go func() {
 		c.Write(make([]byte, size))
