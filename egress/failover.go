@@ -35,6 +35,10 @@ type Way struct {
 	// Ready says at once whether it is worth while to ask; nil is always. A way out
 	// that would wait until it can serve should have it.
 	Ready func() bool
+
+	// Judged is told after each request until when the way is passed over, the zero time if
+	// it works. It must not block. Nil is not told.
+	Judged func(until time.Time)
 }
 
 // Failover is the way out by the first of its ways that works. Whether one works is
@@ -119,7 +123,9 @@ func (f *Failover) try(ctx context.Context, r *socks.Request, ask func(Way) erro
 		r.Member = ""
 		err = ask(w)
 		broken := isBroken(ctx, err)
-		f.judge(i, broken, err)
+		if err == nil || !isGone(ctx) {
+			f.judge(i, broken, err)
+		}
 		if r.Member = strings.TrimSuffix(w.Name+" "+r.Member, " "); !broken || ctx.Err() != nil {
 			return err
 		}
@@ -130,8 +136,10 @@ func (f *Failover) try(ctx context.Context, r *socks.Request, ask func(Way) erro
 // isBroken reports whether err is about the way out. That a client has gone says nothing.
 func isBroken(ctx context.Context, err error) bool {
 	proxy := (*socks.ProxyError)(nil)
-	return errors.As(err, &proxy) && !errors.Is(context.Cause(ctx), context.Canceled)
+	return errors.As(err, &proxy) && !isGone(ctx)
 }
+
+func isGone(ctx context.Context) bool { return errors.Is(context.Cause(ctx), context.Canceled) }
 
 func ready(w Way) bool { return w.Ready == nil || w.Ready() }
 
@@ -153,15 +161,19 @@ func (f *Failover) order() []int {
 
 func (f *Failover) judge(i int, broken bool, err error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	h := f.of(i)
-	if !broken {
+	if broken {
+		h.until = time.Now().Add(min(leastHold<<min(h.failures, 10), mostHold))
+		h.failures++
+		h.err = err
+	} else {
 		h.failures, h.until = 0, time.Time{}
-		return
 	}
-	h.until = time.Now().Add(min(leastHold<<min(h.failures, 10), mostHold))
-	h.failures++
-	h.err = err
+	until := h.until
+	f.mu.Unlock()
+	if judged := f.Ways[i].Judged; judged != nil {
+		judged(until)
+	}
 }
 
 // of returns the health of way i. f.mu is held.

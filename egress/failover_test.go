@@ -82,7 +82,11 @@ func TestFailoverHealth(t *testing.T) {
 		works := error(nil)
 		one, first := fakeWay("one", &fails)
 		two, second := fakeWay("two", &works)
+		var judged []time.Time
+		one.Judged = func(until time.Time) { judged = append(judged, until) }
 		f := &egress.Failover{Ways: []egress.Way{one, two}}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
 		asked := func() (a, b int) {
 			a, b = len(first.Requests()), len(second.Requests())
 			f.Dial(t.Context(), &socks.Request{Command: socks.Connect})
@@ -91,6 +95,9 @@ func TestFailoverHealth(t *testing.T) {
 		for i, hold := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
 			if a, b := asked(); a != 1 || b != 1 {
 				t.Fatalf("failure %d: asked %d, %d", i, a, b)
+			}
+			if want := time.Now().Add(hold * time.Second); len(judged) != i+1 || !judged[i].Equal(want) {
+				t.Errorf("failure %d: told %v, want %v at the end", i, judged, want)
 			}
 			time.Sleep(hold*time.Second - time.Millisecond)
 			if a, b := asked(); a != 0 || b != 1 {
@@ -108,10 +115,14 @@ func TestFailoverHealth(t *testing.T) {
 		if a, b := asked(); a != 1 || b != 1 {
 			t.Errorf("all passed over: asked %d, %d", a, b)
 		}
+		f.Dial(gone, &socks.Request{Command: socks.Connect}) // whose client does not wait for the answer
+		if s := f.Status(); s[0].Working {
+			t.Errorf("a client that has gone mends it: %+v", s)
+		}
 		fails, works = nil, nil
 		asked()
-		if s := f.Status(); !s[0].Working {
-			t.Errorf("it works again: %+v", s)
+		if s := f.Status(); !s[0].Working || !judged[len(judged)-1].IsZero() {
+			t.Errorf("it works again: %+v, told %v", s, judged)
 		}
 	})
 }

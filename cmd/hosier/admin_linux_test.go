@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -94,6 +95,31 @@ func TestNotReady(t *testing.T) {
 		code, text := ask(t, "GET", url+"/readyz", "", "")
 		return code == 503 && strings.Contains(text, "socks5://127.0.0.1:9")
 	})
+}
+
+// Of a list of ways out, the one that fails is told to be down, and the list serves.
+func TestHealthOfList(t *testing.T) {
+	echo := listenTCP(t, echoAll)
+	h := start(t, "--via", "socks5://127.0.0.1:9", "--via", "direct", "--admin", "127.0.0.1:0", "--state-dir", t.TempDir())
+	url := adminOf(t, h)
+	up := func(way string, want int) bool {
+		_, text := ask(t, "GET", url+"/metrics", "", "")
+		return strings.Contains(text, fmt.Sprintf("hosier_egress_up{egress=%q,member=\"\"} %d\n", way, want))
+	}
+	if !up("socks5://127.0.0.1:9", 1) || !up("direct", 1) {
+		t.Error("down before anybody asked for anything")
+	}
+	await(t, "the first of the list to be down", func() bool {
+		c := dialOrFail(t, h.addr())
+		defer c.Close()
+		if got := talk(t, c, "\x05\x01\x00"+target(t, echo), 4); got != "\x05\x00"+served {
+			t.Fatalf("got %q", got)
+		}
+		return up("socks5://127.0.0.1:9", 0)
+	})
+	if code, text := ask(t, "GET", url+"/readyz", "", ""); code != 200 || !up("direct", 1) {
+		t.Errorf("the list serves, but: %d %s", code, text)
+	}
 }
 
 // Whoever was told an address here, and asks for that, has looked up nothing elsewhere.

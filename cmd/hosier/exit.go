@@ -167,6 +167,18 @@ func (x *exit) isOver() bool {
 // passes, since without requests nobody would learn that it works again.
 const brokenTime = 30 * time.Second
 
+// judged notes until when a list of ways out passes this one over, the zero time if it works. A
+// pool of tors knows better by itself.
+func (x *exit) judged(until time.Time) {
+	switch {
+	case x.pool != nil:
+	case until.IsZero():
+		x.broken.Store(0)
+	default:
+		x.broken.Store(until.UnixNano())
+	}
+}
+
 // ready reports whether it can serve, as far as is known.
 func (x *exit) ready() bool { return x.hasTor() && time.Now().UnixNano() >= x.broken.Load() }
 

@@ -105,7 +105,7 @@ func (l *listenerWays) of(names []string) *way {
 	for _, name := range names {
 		x := l.generation.exits[name]
 		w.exits = append(w.exits, x)
-		list = append(list, egress.Way{Name: name, Egress: l.egress(x), Ready: x.hasTor})
+		list = append(list, egress.Way{Name: name, Egress: l.egress(x), Ready: x.hasTor, Judged: x.judged})
 	}
 	w.Egress = list[0].Egress
 	if len(list) > 1 {

@@ -85,16 +85,15 @@ func (d *daemon) tellSOCKS4(ses *proxy.Session) {
 	})
 }
 
-// judge notes whether a proxy by itself served. A list of several and a pool of tors do so
-// on their own.
+// judge notes whether a way out by itself served. A list of several tells of each.
 func (w *way) judge(ses *proxy.Session) {
 	broken := (*socks.ProxyError)(nil)
 	switch {
-	case len(w.exits) != 1 || w.exits[0].pool != nil:
+	case len(w.exits) != 1:
 	case errors.As(ses.Err, &broken):
-		w.exits[0].broken.Store(time.Now().Add(brokenTime).UnixNano())
+		w.exits[0].judged(time.Now().Add(brokenTime))
 	case ses.Request != nil && ses.Status == socks.Succeeded:
-		w.exits[0].broken.Store(0)
+		w.exits[0].judged(time.Time{})
 	}
 }
 
