@@ -24,15 +24,20 @@ func noDelay(fd int32) { _ = setOption(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1
 
 // keeper asks for keep-alive on the sockets that loops have connected, once a period: most
 // relays are over before that would have been of use, and it takes three system calls.
+//
+// Whoever starts a relay holds its lock, so the keeper must not hold its own while it waits
+// for that of a relay.
 type keeper struct {
 	mu    sync.Mutex
 	timer *time.Timer // nil while there is nothing to look after
+	fresh bool        // a relay has begun since the last look did
 }
 
 // begin makes the keeper look after the relays of e.
 func (k *keeper) begin(e *Engine) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.fresh = true
 	if k.timer == nil {
 		k.timer = time.AfterFunc(keepAlivePeriod, func() { k.look(e) })
 	}
@@ -41,10 +46,8 @@ func (k *keeper) begin(e *Engine) {
 // look looks after all relays, and goes on while there are any.
 func (k *keeper) look(e *Engine) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.timer == nil {
-		return // it was stopped
-	}
+	k.fresh = false
+	k.mu.Unlock()
 	relays := 0
 	for _, l := range e.loops.all {
 		for w := range l.wires.relays {
@@ -52,9 +55,13 @@ func (k *keeper) look(e *Engine) {
 			relays++
 		}
 	}
-	if relays > 0 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.timer == nil: // it was stopped
+	case relays > 0 || k.fresh:
 		k.timer.Reset(keepAlivePeriod)
-	} else {
+	default:
 		k.timer = nil
 	}
 }

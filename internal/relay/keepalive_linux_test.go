@@ -57,3 +57,55 @@ func TestKeepAlive(t *testing.T) {
 		t.Error("a timer runs for no relay")
 	}
 }
+
+// A relay begins, under its own lock, while the keeper waits for that of another.
+func TestKeeperHoldsNobodyUp(t *testing.T) {
+	e := &Engine{Loops: 1}
+	defer e.Close()
+	echo := echoServer(t)
+	started := make(chan *Relay)
+	address := frontend(t, e, func(c net.Conn) {
+		server, _, err := Connect(c, echo, time.Now().Add(patience))
+		if err != nil {
+			t.Error(err)
+		}
+		started <- e.Start(Pair{Client: c, Server: server})
+	})
+	for range 2 {
+		visitor(t, address)
+		<-started
+	}
+	var all []*wire
+	for w := range e.loops.all[0].wires.relays {
+		all = append(all, w)
+	}
+	first, last := all[0], all[len(all)-1]
+	k := &e.loops.keeper
+	looked, begun := make(chan bool), make(chan bool)
+	last.mu.Lock()
+	go func() {
+		k.look(e)
+		close(looked)
+	}()
+	eventually(t, "the keeper to come to the first relay", func() bool {
+		first.mu.Lock()
+		defer first.mu.Unlock()
+		return first.kept
+	})
+	go func() {
+		k.begin(e)
+		close(begun)
+	}()
+	select {
+	case <-begun:
+	case <-time.After(patience):
+		t.Error("no relay can begin")
+	}
+	last.mu.Unlock()
+	<-looked
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.timer == nil || !k.fresh {
+		t.Error("nobody will look after what has begun")
+	}
+}
