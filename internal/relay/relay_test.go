@@ -26,7 +26,7 @@ func TestRelay(t *testing.T) {
 			for _, c := range timedCases {
 				t.Run(s.name()+"/"+c.name, func(t *testing.T) {
 					t.Parallel()
-					c.test(s, t)
+					steadily(t, c.limit, func(t testing.TB, limit time.Duration) { c.test(s, t, limit) })
 				})
 			}
 		}
@@ -59,14 +59,15 @@ var cases = []struct {
 }
 
 var timedCases = []struct {
-	name string
-	test func(suite, *testing.T)
+	name  string
+	limit time.Duration
+	test  func(suite, testing.TB, time.Duration)
 }{
-	{"slow-reader", suite.slowReader},
-	{"stalled-reader", suite.stalledReader},
-	{"idle", suite.idle},
-	{"busy-one-way", suite.busyOneWay},
-	{"half-idle", suite.halfIdle},
+	{"slow-reader", time.Second, suite.slowReader},
+	{"stalled-reader", 300 * time.Millisecond, suite.stalledReader},
+	{"idle", 200 * time.Millisecond, suite.idle},
+	{"busy-one-way", time.Second, suite.busyOneWay},
+	{"half-idle", 200 * time.Millisecond, suite.halfIdle},
 }
 
 // suite is a way to make engines and the connections to run them on.
