@@ -114,9 +114,13 @@ func consoleNamesLeaks(t *testing.T, browser context.Context) {
 	if text := browse(t, browser, h.url+"leaks"); strings.Contains(text, "curl") {
 		t.Errorf("at first: %q", text)
 	}
-	runProgram(t, "", curl, "-qsS", "-m", "5", "--socks5", h.addr(), "--resolve", "leak.test:80:192.0.2.99", "http://leak.test/")
-	awaitPage(t, browser, `document.querySelector('[data-list="who"]').innerText.includes("--socks5-hostname")`)
-	row := inBrowser(t, browser, chromedp.Text(chromedp.CSS(`[data-list="who"] > tr`)))
+	// On a busy machine a program may have ended before it was looked for.
+	await(t, "the page to name curl", func() bool {
+		runProgram(t, "", curl, "-qsS", "-m", "5", "--socks5", h.addr(), "--resolve", "leak.test:80:192.0.2.99", "http://leak.test/")
+		return strings.Contains(inBrowser(t, browser, chromedp.Text(chromedp.CSS("main"))), "--socks5-hostname")
+	})
+	row := inBrowser(t, browser, chromedp.Evaluate[string](
+		`[...document.querySelectorAll('[data-list="who"] > tr')].map((e) => e.innerText).find((text) => text.includes("--socks5-hostname"))`))
 	if !strings.HasPrefix(strings.TrimSpace(row), "curl") {
 		t.Errorf("the page says %q", row)
 	}
@@ -126,8 +130,10 @@ func consoleNamesLeaks(t *testing.T, browser context.Context) {
 	}
 	noScripts(t, browser, false)
 	browse(t, browser, h.url+"leaks")
-	runProgram(t, "", curl, "-qsS", "-m", "5", "--socks5-hostname", h.addr(), "http://leak.invalid/")
-	awaitPage(t, browser, `!document.body.innerText.includes("curl")`)
+	await(t, "the page to name curl no longer", func() bool {
+		runProgram(t, "", curl, "-qsS", "-m", "5", "--socks5-hostname", h.addr(), "http://leak.invalid/")
+		return !strings.Contains(inBrowser(t, browser, chromedp.Text(chromedp.CSS("main"))), "curl")
+	})
 }
 
 // download is a curl that loads something without an end.
