@@ -43,7 +43,7 @@ import (
 //	eof NAME                the other side hangs up without another byte; hang up, too
 //	finish NAME             end what is sent; half-close
 //	hangup NAME
-//	refused ADDR            nobody listens there
+//	refused ADDR            nobody listens there, or soon nobody does
 //
 //	mode FILE PERMISSIONS
 //	stale FILE              leave a Unix socket behind that nobody listens on
@@ -228,11 +228,16 @@ func cmdStale(s script, args []string) {
 	s.ts.Check(l.Close())
 }
 
+// cmdRefused waits: a hosier says that it stops before it has closed its listeners.
 func cmdRefused(s script, args []string) {
-	c, err := net.DialTimeout("tcp", args[0], patience)
-	if err == nil {
-		c.Close()
-		s.Fatalf("somebody listens on %s", args[0])
+	for end := time.Now().Add(patience); ; {
+		c, err := net.DialTimeout("tcp", args[0], patience)
+		if err != nil {
+			return
+		}
+		if c.Close(); time.Now().After(end) {
+			s.Fatalf("somebody listens on %s", args[0])
+		}
 	}
 }
 
