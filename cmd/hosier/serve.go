@@ -72,6 +72,7 @@ func configFlags(f *pflag.FlagSet) {
 	f.Bool("defer-accept", false, "have Linux keep connections to itself until they have said something")
 	f.Int("max-conns", 0, "connections served at once (default what the limit of open files allows)")
 	f.Duration("drain", 30*time.Second, "how long open connections may go on after an interrupt")
+	f.String("reload-drain", "", "what a reload does to connections that began before it: `WORD` is keep (the default) or now, which ends them")
 	f.Duration("handshake-timeout", 10*time.Second, "how long a client may take for its request")
 	f.Duration("connect-timeout", 150*time.Second, "how long the way out may take to connect")
 	f.Duration("idle-timeout", 0, "end a connection in which nothing moves for so long (default never)")
