@@ -113,12 +113,7 @@ func (r *reader) checkListener(l *Listener, before []Listener) {
 		at = p
 	}
 	for i := range before {
-		b := &before[i]
-		switch {
-		case l.Address == "" || b.Address != l.Address:
-		case strings.HasSuffix(l.Address, ":0"):
-			r.fail(at, "%s is that of line %d, too, and a reload could not tell the two apart; give one a port", l.Address, b.At.Line)
-		default:
+		if b := &before[i]; l.Address != "" && b.Address == l.Address && !strings.HasSuffix(l.Address, ":0") {
 			r.fail(at, "%s is listened on already, by line %d; remove one, or take another address", l.Address, b.At.Line)
 		}
 	}
