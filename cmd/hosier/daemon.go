@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,7 +59,7 @@ type daemon struct {
 	socks4    rate.Sometimes // tells of SOCKS4 clients of listeners with users
 
 	mu        sync.Mutex         // of start and reload
-	listeners map[string]*opened // by address, as configured
+	listeners map[string]*opened // by keyOf
 	exits     []*exit            // all that were started
 	control   io.Closer          // of hosier status and hosier reload
 	admin     io.Closer          // of --admin
@@ -140,7 +141,7 @@ func (d *daemon) openAll(ctx context.Context, g *generation) (opening []*opened,
 	}()
 	for i := range g.config.Listeners {
 		l := &g.config.Listeners[i]
-		o := d.listeners[l.Address]
+		o := d.listeners[keyOf(l)]
 		switch {
 		case o == nil:
 			if o, err = d.openListener(ctx, l); err != nil {
@@ -185,6 +186,15 @@ func (d *daemon) openListener(ctx context.Context, l *config.Listener) (*opened,
 	return o, nil
 }
 
+// keyOf is by what a reload knows a listener again: its address, or where that is chosen by the
+// system, and so may stand there several times, its name as well.
+func keyOf(l *config.Listener) string {
+	if strings.HasSuffix(l.Address, ":0") {
+		return l.Address + " " + l.Name
+	}
+	return l.Address
+}
+
 func closeAll(all []*opened) {
 	for _, o := range all {
 		o.Close()
@@ -214,16 +224,17 @@ func (d *daemon) put(ctx context.Context, g *generation, opening []*opened) {
 		go d.serve(o)
 	}
 	listeners := map[string]*opened{}
-	for _, l := range g.config.Listeners {
-		o := d.listeners[l.Address]
+	for i := range g.config.Listeners {
+		l := &g.config.Listeners[i]
+		o := d.listeners[keyOf(l)]
 		if o == nil {
 			o = opening[0]
 			opening = opening[1:]
 		}
-		listeners[l.Address] = o
+		listeners[keyOf(l)] = o
 	}
-	for address, o := range d.listeners {
-		if listeners[address] != o {
+	for key, o := range d.listeners {
+		if listeners[key] != o {
 			o.gone.Store(true)
 			d.server.CloseListener(o.Listener)
 			fmt.Fprintf(d.stderr, "no longer listening on %s\n", o.name)

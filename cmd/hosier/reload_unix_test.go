@@ -121,3 +121,24 @@ func introduce(c net.Conn, target string) (welcome bool, err error) {
 	}
 	return true, nil
 }
+
+// Listeners whose ports the system chooses are told apart by a reload, though they were asked for
+// by the same address.
+func TestReloadKeepsListeners(t *testing.T) {
+	echo, dir := listenTCP(t, func(c net.Conn) { io.Copy(c, c) }), t.TempDir()
+	h := startConfig(t, dir, "via = \"direct\"\n[listener.a]\nlisten = \"127.0.0.1:0\"\n[listener.b]\nlisten = \"127.0.0.1:0\"\n", 2)
+	for reloads := range 3 {
+		for _, address := range h.addrs {
+			if c, err := converse(address, echo); err != nil || c == nil {
+				t.Errorf("%s after %d reloads: %v, %v", address, reloads, c, err)
+			} else {
+				c.Close()
+			}
+		}
+		h.signal(t, syscall.SIGHUP)
+		await(t, "the reload", func() bool { return strings.Count(h.log.String(), "configuration reloaded") == reloads+1 })
+	}
+	if strings.Contains(h.log.String(), "no longer listening") {
+		t.Errorf("a listener that stays was closed:\n%s", h.log.String())
+	}
+}
