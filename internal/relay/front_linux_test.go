@@ -35,7 +35,7 @@ func startFromTask(e *Engine, p Pair) *Relay {
 				err = failed
 			}
 		}
-		if err != nil {
+		if err != nil && !e.isClosed() { // which closes the sockets
 			panic(err)
 		}
 		started <- e.Start(p)

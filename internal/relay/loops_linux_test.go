@@ -206,17 +206,7 @@ func TestUrgentData(t *testing.T) {
 			}
 		})
 		send(t, j.client, newStream(1), size)
-		raw, err := j.client.(*net.TCPConn).SyscallConn()
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw.Write(func(fd uintptr) bool {
-			err = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil)
-			return err != unix.EAGAIN
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		sendUrgent(t, j.client)
 		send(t, j.client, newStream(1), size)
 		eventually(t, "what follows urgent data arrives", func() bool {
 			up, _ := j.relay.Bytes()
@@ -224,6 +214,38 @@ func TestUrgentData(t *testing.T) {
 		})
 		endWriting(t, j.client)
 		received.Wait()
+	}
+}
+
+// A splice says at urgent data that there is nothing to read, also where all that follows
+// is there already and no event will tell of it.
+func TestUrgentDataInBulk(t *testing.T) {
+	e := loopSuite.start(t)
+	j := loopSuite.join(t, e, Pair{})
+	w := j.relay.runner.(*wire)
+	w.mu.Lock() // nothing moves until all of it has been sent
+	w.ways[toServer].run = bulk
+	const size = 2 * trickle
+	send(t, j.client, newStream(1), size)
+	sendUrgent(t, j.client)
+	send(t, j.client, newStream(2), size)
+	w.mu.Unlock()
+	expect(t, j.server, newStream(1), size)
+	expect(t, j.server, newStream(2), size)
+}
+
+func sendUrgent(t *testing.T, c net.Conn) {
+	t.Helper()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Write(func(fd uintptr) bool {
+		err = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil)
+		return err != unix.EAGAIN
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

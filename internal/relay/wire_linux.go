@@ -319,7 +319,7 @@ func (w *wire) splice(d direction) int {
 			return n
 		}
 	case err == unix.EAGAIN:
-		way.readable = false
+		way.readable = way.eager // at urgent data it is the same, whatever follows
 	case err == unix.EINVAL || err == unix.ENOSYS:
 		way.copies = true
 	case err != nil:
