@@ -170,7 +170,7 @@ func (t *tracked) relayed(res relay.Result) {
 	if relay.IsOfClient(res.Err) {
 		res.Err = fmt.Errorf("%w: %w", ErrClientLeft, res.Err)
 	}
-	t.finish(&ses, res.Err)
+	t.finish(ses, res.Err)
 }
 
 // hangUp closes c so that what was written arrives: closing at once while bytes of the

@@ -43,10 +43,14 @@ func stand(ses *Session, replied time.Duration) standing {
 }
 
 // session is what stand was given, and when the reply was sent.
-func (st *standing) session() (ses Session, replied time.Duration) {
+func (st *standing) session() (_ *Session, replied time.Duration) {
 	p := packed(st.bytes)
-	r := new(socks.Request)
-	ses = Session{Start: st.start, Egress: st.egress, Request: r, Status: socks.Succeeded}
+	var both struct { // in one allocation
+		ses     Session
+		request socks.Request
+	}
+	ses, r := &both.ses, &both.request
+	*ses = Session{Start: st.start, Egress: st.egress, Request: r, Status: socks.Succeeded}
 	ses.ID = p.number()
 	ses.Handshake, ses.Connect, replied = time.Duration(p.number()), time.Duration(p.number()), time.Duration(p.number())
 	r.Version, r.Command, r.Auth.Method = socks.Version(p.number()), socks.Command(p.number()), socks.Method(p.number())

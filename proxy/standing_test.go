@@ -35,8 +35,8 @@ func TestStanding(t *testing.T) {
 		}
 		r.Auth.Password, r.Auth.Isolation = "", ""
 		got, gotReplied := standing.session()
-		if !reflect.DeepEqual(got, ses) || gotReplied != replied {
-			t.Errorf("got %+v of %v, want %+v of %v", got, *got.Request, ses, *r)
+		if !reflect.DeepEqual(*got, ses) || gotReplied != replied {
+			t.Errorf("got %+v of %v, want %+v of %v", *got, *got.Request, ses, *r)
 		}
 	})
 }

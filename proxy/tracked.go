@@ -59,7 +59,7 @@ func (t *tracked) snapshot() Session {
 	}
 	ses, _ := t.standing.session()
 	ses.Up, ses.Down = t.relay.Bytes()
-	return ses
+	return *ses
 }
 
 // bytes returns what its relay has moved so far.
