@@ -119,13 +119,14 @@ func (l *eventLoop) begin() {
 	l.fresh = l.fresh[:0]
 }
 
-// add gives t a socket that the loop watches. With an error it has it nevertheless.
+// add gives t a socket that the loop watches. With an error it has it nevertheless. Nobody can
+// close the socket before it is watched: its number might be that of another one by then.
 func (t *task) add(out direction, fd int32, remote netip.AddrPort) (*sock, error) {
 	s := &t.room[out]
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	*s = sock{task: t, out: out, fd: fd, remote: remote, watched: out == toServer}
 	t.socks[out] = s
-	t.mu.Unlock()
 	if t.slot == noSlot {
 		t.loop.wires.addTask(t)
 	}
