@@ -56,6 +56,7 @@ type Watch struct {
 	accused *rate.Limiter // looks for programs to accuse
 	cleared *rate.Limiter // and to clear; of its own, or a busy browser would shield others
 	named   *rate.Limiter // looks for programs to name
+	lookFor time.Duration // for a program; the constant, but in tests of what is found
 	turn    chan struct{} // holds a token while somebody looks
 	finder  finder        // of the one whose turn it is
 
@@ -90,6 +91,7 @@ func New(log *slog.Logger, client func(netip.AddrPort) string) *Watch {
 		accused: rate.NewLimiter(looksASecond, looksAtOnce),
 		cleared: rate.NewLimiter(looksASecond, looksAtOnce),
 		named:   rate.NewLimiter(namesASecond, namesASecond),
+		lookFor: lookFor,
 		turn:    make(chan struct{}, 1),
 		entries: map[culprit]*list.Element{},
 	}
@@ -175,7 +177,7 @@ func (w *Watch) Program(ctx context.Context, client, server netip.AddrPort) (nam
 
 // find returns a program without a name if it cannot be found in time.
 func (w *Watch) find(ctx context.Context, client, server netip.AddrPort, pid int) program {
-	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	ctx, cancel := context.WithTimeout(ctx, w.lookFor)
 	defer cancel()
 	select {
 	case w.turn <- struct{}{}:
