@@ -267,7 +267,7 @@ func TestEnd(t *testing.T) {
 	if ses := <-closed; ses.Client != victim || ses.Err != cause {
 		t.Errorf("ended: %+v", ses)
 	}
-	if n := len(s.Sessions()); n != 2 {
+	if n := len(s.Sessions()); n != 2 || s.Open() != n {
 		t.Errorf("%d sessions are left", n)
 	}
 	all[0].send([]byte("pong"))

@@ -177,6 +177,7 @@ func (s *scene) setUp(t *testing.T) {
 		cancel()
 		group.Wait()
 	})
+	s.awaitAnswer(t, "egresses", `"state":"ready"`, 2) // or all use the tor that is ready first
 	for _, c := range []struct {
 		visitor
 		name  string
@@ -197,27 +198,33 @@ func (s *scene) setUp(t *testing.T) {
 		})
 	}
 	s.fail(t)
-	for _, c := range []struct {
-		path, has string
-		times     int
-	}{
-		{"connections", `"stage":"relay"`, 7},
-		{"egresses", `"state":"ready"`, 2},
-		{"egresses", `"state":"BUILT","purpose":"GENERAL"`, 2},
-		{"leaks", `"program":"curl"`, 1},
-		{"leaks", `"program":"ncat"`, 1},
-		{"failures", `"id":`, 5},
-	} {
-		await(t, fmt.Sprintf("%s to have %s %d times", c.path, c.has, c.times), func() bool {
-			if c.path == "leaks" {
-				s.leak(t) // once again if the programs had ended before they were looked for
-			}
-			resp := s.open(t, t.Context(), "api/v1/"+c.path)
-			defer resp.Body.Close()
-			body, err := io.ReadAll(resp.Body)
-			return err == nil && strings.Count(string(body), c.has) >= c.times
-		})
+	await(t, "the programs that leak to be named", func() bool {
+		s.leak(t) // once again if they had ended before they were looked for
+		who := s.answer(t, "leaks")
+		return strings.Contains(who, `"program":"curl"`) && strings.Contains(who, `"program":"ncat"`)
+	})
+	s.awaitAnswer(t, "connections", `"stage":"relay"`, 7)
+	s.awaitAnswer(t, "egresses", `"state":"BUILT","purpose":"GENERAL"`, 2)
+	s.awaitAnswer(t, "failures", `"id":`, 5)
+}
+
+// answer is what the API says of a topic.
+func (s *scene) answer(t *testing.T, topic string) string {
+	t.Helper()
+	resp := s.open(t, t.Context(), "api/v1/"+topic)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return string(body)
+}
+
+func (s *scene) awaitAnswer(t *testing.T, topic, has string, times int) {
+	t.Helper()
+	await(t, fmt.Sprintf("%s to have %s %d times", topic, has, times), func() bool {
+		return strings.Count(s.answer(t, topic), has) >= times
+	})
 }
 
 // fail is what goes wrong at a gateway.
