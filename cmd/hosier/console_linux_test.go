@@ -55,6 +55,7 @@ func press(t *testing.T, browser context.Context, css string) string {
 
 // TestConsoleInBrowser is the console as Chromium has it, one for all.
 func TestConsoleInBrowser(t *testing.T) {
+	t.Parallel() // it waits more than it does
 	browser := sharedBrowser(t, nil)
 	for _, test := range []struct {
 		name string

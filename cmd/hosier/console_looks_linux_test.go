@@ -30,6 +30,7 @@ var consolePages = []struct {
 // TestConsoleLooks looks at each page of the console in each way: nothing is wider than the
 // screen, and axe-core finds nothing serious.
 func TestConsoleLooks(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	axe := axeCore(t)
 	if *updateScreenshots {
