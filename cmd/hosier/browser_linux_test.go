@@ -74,11 +74,12 @@ func inBrowser[T any](tb testing.TB, browser context.Context, a chromedp.Action[
 	return result
 }
 
-// browse opens an address and returns what the page reads like.
+// browse opens an address and returns what the page reads like. It asks the page in one step: a
+// node that was found may be gone a moment later, such as one of Chromium's own error pages.
 func browse(tb testing.TB, browser context.Context, url string) string {
 	tb.Helper()
 	if err := chromedp.Do(browser, chromedp.Navigate(url)); err != nil {
 		tb.Fatalf("open %s: %v", url, err)
 	}
-	return inBrowser(tb, browser, chromedp.Text(chromedp.CSS("body")))
+	return inBrowser(tb, browser, chromedp.Evaluate[string](`document.body.innerText`))
 }
