@@ -71,6 +71,7 @@ func serveHosierOn(t *testing.T, l net.Listener, dns string, change func(*proxy.
 	t.Helper()
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
+			ExtendedErrors: true, // and Tor-Capabilities with them
 			Route: func(context.Context, *proxy.Session) (proxy.Egress, error) {
 				return &egress.Direct{DNS: dns}, nil
 			},

@@ -53,7 +53,7 @@ func (f *front) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, er
 		case !visitOf(req).mayKnow(c):
 			return nil, nil, ErrProbe
 		}
-		if told = ErrOptions; writeOptions(c) != nil || req.Close {
+		if told = ErrOptions; f.writeOptions() != nil || req.Close {
 			return nil, nil, told
 		}
 	}
@@ -129,7 +129,7 @@ func (f *front) refuseHTTP(req *http.Request, err error) error {
 		if !head.line {
 			return fmt.Errorf("%w: %w", socks.ErrNotSOCKS, err)
 		}
-		writeHTTPError(c, head.code, "")
+		f.writeHTTPError(httpAnswer{code: head.code})
 		return err
 	case !head.line && !strings.ContainsRune("GHP", rune(head.head[0])):
 		return fmt.Errorf("%w: %w", socks.ErrNotSOCKS, err)
@@ -147,19 +147,18 @@ func (f *front) refuseHTTP(req *http.Request, err error) error {
 // acceptConnect makes a request of a CONNECT. A client that cannot go on has been
 // answered when the request is nil.
 func (f *front) acceptConnect(req *http.Request) (*socks.Request, error) {
-	c := f.conn
 	if !f.Dialects.has(CONNECT) {
-		writeHTTPError(c, http.StatusMethodNotAllowed, "Allow: OPTIONS\r\n")
+		f.writeHTTPError(answerNoCONNECT)
 		return nil, ErrDialect
 	}
 	r := &socks.Request{Version: socks.HTTP, Command: socks.Connect, Auth: httpAuth(req.Header)}
 	if req.Header.Get("Tor-RPC-Target") != "" {
-		writeHTTPError(c, http.StatusNotImplemented, "")
+		f.writeHTTPError(answerNoRPC)
 		return nil, errors.New("http: CONNECT to a Tor RPC object, which is not supported")
 	}
 	if verify := f.verifier(CONNECT); verify != nil {
 		if err := verify(r.Auth); err != nil {
-			writeHTTPError(c, http.StatusProxyAuthRequired, "Proxy-Authenticate: Basic realm=\"hosier\"\r\n")
+			f.writeHTTPError(answerLogin)
 			return nil, fmt.Errorf("%w: %w", socks.ErrAuth, err)
 		}
 	}
@@ -168,7 +167,7 @@ func (f *front) acceptConnect(req *http.Request) (*socks.Request, error) {
 		err = r.Validate()
 	}
 	if err != nil {
-		writeHTTPError(c, http.StatusBadRequest, "Tor-Request-Failed: end/TORPROTOCOL\r\n")
+		f.writeHTTPError(answerBadTarget)
 		return nil, err
 	}
 	return r, nil
@@ -208,57 +207,7 @@ func parseBasic(proof string) (user, password string, ok bool) {
 	return strings.Cut(string(pair), ":")
 }
 
-// httpFailures words a status for an HTTP client: its code and the reason of Tor's
-// proposal 365.
-var httpFailures = map[socks.Status]struct {
-	code   int
-	reason string
-}{
-	socks.GeneralFailure:          {http.StatusInternalServerError, "end/MISC"},
-	socks.NotAllowed:              {http.StatusForbidden, "end/EXITPOLICY"},
-	socks.NetworkUnreachable:      {http.StatusServiceUnavailable, "end/NOROUTE"},
-	socks.HostUnreachable:         {http.StatusServiceUnavailable, "end/RESOLVEFAILED"},
-	socks.ConnectionRefused:       {http.StatusForbidden, "end/CONNECTREFUSED"},
-	socks.TTLExpired:              {http.StatusGatewayTimeout, "end/TIMEOUT"},
-	socks.CommandNotSupported:     {http.StatusNotImplemented, "end/TORPROTOCOL"},
-	socks.AddressTypeNotSupported: {http.StatusNotImplemented, "end/TORPROTOCOL"},
-}
-
-// appendHTTPReply words the reply to a CONNECT.
-func appendHTTPReply(b []byte, r *socks.Request, status socks.Status, err error) []byte {
-	if status == socks.Succeeded {
-		return append(b, "HTTP/1.1 200 OK\r\nVia: 1.1 hosier\r\nTor-Capabilities:\r\n\r\n"...)
-	}
-	f := httpFailures[status.Ordinary()]
-	code, reason := f.code, f.reason
-	switch {
-	case errors.Is(err, ErrFull):
-		code, reason = http.StatusServiceUnavailable, "end/RESOURCELIMIT"
-	case errors.Is(err, ErrLimit):
-		code, reason = http.StatusTooManyRequests, "end/RESOURCELIMIT"
-	case status.Extended():
-		reason += fmt.Sprintf(" socks/%X", byte(status))
-	case status == socks.HostUnreachable && r.Addr.Name == "":
-		reason = "end/NOROUTE"
-	}
-	return appendHTTPError(b, code, "Tor-Request-Failed: "+reason+"\r\n")
-}
-
-func appendHTTPError(b []byte, code int, header string) []byte {
-	text := "hosier: " + strings.ToLower(http.StatusText(code)) + "\n"
-	return fmt.Appendf(b, "HTTP/1.1 %d %s\r\nVia: 1.1 hosier\r\nTor-Capabilities:\r\n%s"+
-		"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n%s",
-		code, http.StatusText(code), header, len(text), text)
-}
-
-// writeHTTPError answers a client whose session ends with the error at hand, whether or
-// not the answer arrives.
-func writeHTTPError(c net.Conn, code int, header string) {
-	c.SetWriteDeadline(time.Now().Add(replyTimeout))
-	c.Write(appendHTTPError(nil, code, header))
-}
-
-func writeOptions(c net.Conn) error {
-	_, err := c.Write([]byte("HTTP/1.1 200 OK\r\nServer: hosier\r\nAllow: CONNECT, OPTIONS\r\nTor-Capabilities:\r\nContent-Length: 0\r\n\r\n"))
+func (f *front) writeOptions() error {
+	_, err := f.conn.Write([]byte("HTTP/1.1 200 OK\r\nServer: hosier\r\nAllow: CONNECT, OPTIONS\r\n" + f.capabilities() + "Content-Length: 0\r\n\r\n"))
 	return err
 }

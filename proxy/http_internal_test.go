@@ -34,9 +34,9 @@ func parseAnswer(t *testing.T, b []byte) *http.Response {
 
 func TestNoRoute(t *testing.T) {
 	r := &socks.Request{Version: socks.HTTP, Addr: socks.Addr{Name: "a.test", Port: 80}}
-	byName := parseAnswer(t, appendHTTPReply(nil, r, socks.HostUnreachable, socks.HostUnreachable))
+	byName := parseAnswer(t, new(Policy).appendHTTPReply(nil, r, socks.HostUnreachable, socks.HostUnreachable))
 	r.Addr = socks.AddrFrom(someAddrPort)
-	byAddr := parseAnswer(t, appendHTTPReply(nil, r, socks.HostUnreachable, socks.HostUnreachable))
+	byAddr := parseAnswer(t, new(Policy).appendHTTPReply(nil, r, socks.HostUnreachable, socks.HostUnreachable))
 	if byName.Header.Get("Tor-Request-Failed") != "end/RESOLVEFAILED" || byAddr.Header.Get("Tor-Request-Failed") != "end/NOROUTE" {
 		t.Errorf("by name %q, by address %q", byName.Header.Get("Tor-Request-Failed"), byAddr.Header.Get("Tor-Request-Failed"))
 	}

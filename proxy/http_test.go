@@ -108,7 +108,7 @@ func TestOPTIONS(t *testing.T) {
 	address := sockstest.Serve(t, &proxy.Server{}, &sockstest.Egress{})
 	for request, want := range map[string]string{
 		"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n": "\r\nAllow: CONNECT, OPTIONS\r\n",
-		"OPTIONS / HTTP/1.0\r\n\r\n":                                         "\r\nTor-Capabilities:",
+		"OPTIONS / HTTP/1.0\r\n\r\n":                                         "\r\nContent-Length: 0\r\n",
 	} {
 		if b := ask(t, address, request); !bytes.HasPrefix(b, []byte("HTTP/1.1 200 OK\r\n")) || !bytes.Contains(b, []byte(want)) {
 			t.Errorf("%q got %q", request, b)
@@ -116,7 +116,7 @@ func TestOPTIONS(t *testing.T) {
 	}
 	// The specification wants CONNECT on the connection that OPTIONS was asked on.
 	b := ask(t, address, "OPTIONS * HTTP/1.1\r\n\r\nCONNECT echo.test:80 HTTP/1.1\r\n\r\n")
-	if !bytes.Contains(b, []byte("HTTP/1.1 501 Not Implemented\r\n")) {
+	if !bytes.Contains(b, []byte("HTTP/1.1 501 Not supported by the egress\r\n")) {
 		t.Errorf("OPTIONS, then CONNECT got %q", b)
 	}
 }

@@ -47,8 +47,9 @@ type Policy struct {
 	// up, which those get in any case whose request cannot be read.
 	Page http.Handler
 
-	// ExtendedErrors lets SOCKS5 clients see Tor's codes F0 to F7. Without it they get
-	// the ordinary code nearest to it.
+	// ExtendedErrors lets SOCKS5 clients see Tor's codes F0 to F7, and HTTP clients the header
+	// Tor-Capabilities of Tor's proposal 365. Without it they get the ordinary code nearest to
+	// it, and no such header.
 	ExtendedErrors bool
 
 	HandshakeTimeout time.Duration // from accept to the whole request; 10 s if 0

@@ -47,7 +47,7 @@ func (s *Server) serve(ctx context.Context, t *tracked) {
 	}
 	ses.Status = p.told(req, err)
 	c.SetDeadline(time.Now().Add(replyTimeout))
-	_, werr := c.Write(appendReply(talk.reply[:0], req, ses.Status, a.bound, err)) // reply, exactly once
+	_, werr := c.Write(p.appendReply(talk.reply[:0], req, ses.Status, a.bound, err)) // reply, exactly once
 	if werr != nil && err == nil {
 		err = fmt.Errorf("reply: %w: %w", ErrClientLeft, werr)
 	}
@@ -153,9 +153,9 @@ func askInLoop(c net.Conn, out Egress, r *socks.Request, until time.Time) (a ans
 	return answer{conn: conn, bound: socks.AddrFrom(local)}, true, nil
 }
 
-func appendReply(b []byte, r *socks.Request, s socks.Status, bound socks.Addr, err error) []byte {
+func (p *Policy) appendReply(b []byte, r *socks.Request, s socks.Status, bound socks.Addr, err error) []byte {
 	if r.Version == socks.HTTP {
-		return appendHTTPReply(b, r, s, err)
+		return p.appendHTTPReply(b, r, s, err)
 	}
 	return r.AppendReply(b, s, bound)
 }

@@ -121,7 +121,7 @@ func TestOneWrite(t *testing.T) {
 		"SOCKS5":          {join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), []byte{5, 0, 5, 0, 0, 1, 127, 0, 0, 1}},
 		"SOCKS5 password": {join([]byte{5, 2, 0, 2}, password, connect5("echo.test", w.Echo)), []byte{5, 2, 1, 0, 5, 0, 0, 1, 127, 0, 0, 1}},
 		"SOCKS4A":         {connect4("echo.test", w.Echo), []byte{0, 0x5A}},
-		"HTTP":            {[]byte(head), []byte("HTTP/1.1 200 OK\r\nVia: 1.1 hosier\r\nTor-Capabilities:\r\n\r\n")},
+		"HTTP":            {[]byte(head), []byte("HTTP/1.1 200 OK\r\nVia: 1.1 hosier\r\n\r\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := connect(t, address)

@@ -49,15 +49,15 @@ func TestStatus(t *testing.T) {
 		{"address type", socks.AddressTypeNotSupported, socks.AddressTypeNotSupported, 501, "end/TORPROTOCOL"},
 		{"status, wrapped", fmt.Errorf("by way of a: %w", socks.TTLExpired), socks.TTLExpired, 504, "end/TIMEOUT"},
 		{"success is no error", socks.Succeeded, socks.GeneralFailure, 500, "end/MISC"},
-		{"proxy refuses us", &socks.ProxyError{Proxy: "a", Err: dial(syscall.ECONNREFUSED)}, socks.GeneralFailure, 500, "end/MISC"},
-		{"proxy times out", &socks.ProxyError{Proxy: "a", Err: context.DeadlineExceeded}, socks.GeneralFailure, 500, "end/MISC"},
-		{"proxy's name is unknown", &socks.ProxyError{Proxy: "a", Err: &net.DNSError{IsNotFound: true}}, socks.GeneralFailure, 500, "end/MISC"},
-		{"proxy speaks nonsense", &socks.ProxyError{Proxy: "a", Err: &socks.FormatError{Status: socks.AddressTypeNotSupported}}, socks.GeneralFailure, 500, "end/MISC"},
+		{"proxy refuses us", &socks.ProxyError{Proxy: "a", Err: dial(syscall.ECONNREFUSED)}, socks.GeneralFailure, 502, "end/INTERNAL"},
+		{"proxy times out", &socks.ProxyError{Proxy: "a", Err: context.DeadlineExceeded}, socks.GeneralFailure, 502, "end/INTERNAL"},
+		{"proxy's name is unknown", &socks.ProxyError{Proxy: "a", Err: &net.DNSError{IsNotFound: true}}, socks.GeneralFailure, 502, "end/INTERNAL"},
+		{"proxy speaks nonsense", &socks.ProxyError{Proxy: "a", Err: &socks.FormatError{Status: socks.AddressTypeNotSupported}}, socks.GeneralFailure, 502, "end/INTERNAL"},
 		{"server is full", fmt.Errorf("%w: more than 2", ErrFull), socks.GeneralFailure, 503, "end/RESOURCELIMIT"},
 		{"client has had its share", fmt.Errorf("%w: more than 2", ErrLimit), socks.NotAllowed, 429, "end/RESOURCELIMIT"},
 		{"anything else", errors.New("odd"), socks.GeneralFailure, 500, "end/MISC"},
 		{"onion not found", socks.OnionNotFound, socks.HostUnreachable, 503, "end/RESOLVEFAILED"},
-		{"onion address", socks.OnionBadAddress, socks.GeneralFailure, 500, "end/MISC"},
+		{"onion address", socks.OnionBadAddress, socks.GeneralFailure, 400, "end/TORPROTOCOL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := &Policy{}
@@ -78,10 +78,10 @@ func checkWords(t *testing.T, r *socks.Request, status socks.Status, err error, 
 	if status == socks.Succeeded {
 		want = 0x5A
 	}
-	if b := appendReply(nil, &four, status, socks.Addr{}, err); len(b) != 8 || b[1] != want {
+	if b := new(Policy).appendReply(nil, &four, status, socks.Addr{}, err); len(b) != 8 || b[1] != want {
 		t.Errorf("SOCKS4: % x, want code %x", b, want)
 	}
-	resp := parseAnswer(t, appendReply(nil, &http, status, socks.Addr{}, err))
+	resp := parseAnswer(t, new(Policy).appendReply(nil, &http, status, socks.Addr{}, err))
 	if resp.StatusCode != code || resp.Header.Get("Tor-Request-Failed") != reason {
 		t.Errorf("HTTP: %d %q, want %d %q", resp.StatusCode, resp.Header.Get("Tor-Request-Failed"), code, reason)
 	}
@@ -110,7 +110,7 @@ func TestStatusExtended(t *testing.T) {
 			t.Errorf("extended %v, %v, %v: %v, want %v", c.extended, c.command, c.err, got, c.want)
 		}
 	}
-	answer := parseAnswer(t, appendReply(nil, &socks.Request{Version: socks.HTTP}, socks.OnionNotFound, socks.Addr{}, socks.OnionNotFound))
+	answer := parseAnswer(t, new(Policy).appendReply(nil, &socks.Request{Version: socks.HTTP}, socks.OnionNotFound, socks.Addr{}, socks.OnionNotFound))
 	if got := answer.Header.Get("Tor-Request-Failed"); got != "end/RESOLVEFAILED socks/F0" {
 		t.Errorf("HTTP reason %q", got)
 	}
