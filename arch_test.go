@@ -22,13 +22,14 @@ var mayImport = map[string][]string{
 	"socks":              {},
 	"internal/relay":     {},
 	"internal/tornet":    {},
-	"internal/users":     {},
-	"internal/limits":    {},
-	"internal/leaks":     {"socks"},
+	"internal/fair":      {},
+	"internal/users":     {"internal/fair"},
+	"internal/limits":    {"internal/fair"},
+	"internal/leaks":     {"socks", "internal/fair"},
 	"egress":             {"socks"},
-	"egress/tor":         {"socks", "egress"},
+	"egress/tor":         {"socks", "egress", "internal/fair"},
 	"probe":              {"socks"},
-	"proxy":              {"socks", "internal/relay"},
+	"proxy":              {"socks", "internal/relay", "internal/fair"},
 	"internal/sockstest": {"socks", "proxy"},
 	"internal/load":      {"socks"}, // not relay: the yardstick must not be made of what is measured
 	"internal/listen":    {"proxy"}, // and go-proxyproto
@@ -44,7 +45,7 @@ var mayImport = map[string][]string{
 
 // stdOnly are the rooms of the library: nothing but the standard library and
 // golang.org/x comes in with them.
-var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/rules", "internal/users", "internal/limits", "internal/leaks"}
+var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/fair", "internal/rules", "internal/users", "internal/limits", "internal/leaks"}
 
 // pure are the files of the codec. They must run without a world.
 var pure = map[string][]string{

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"strings"
 
 	"hosier/egress/tor"
 	"hosier/internal/config"
+	"hosier/internal/fair"
 	"hosier/internal/leaks"
 	"hosier/internal/rules"
 	"hosier/internal/users"
@@ -179,6 +181,14 @@ func (e explainer) intoTor(l *config.Listener, r *socks.Request, out *config.Egr
 // not enough to be taken by a tor for the whole.
 const shownKey = 8
 
+// networkOf is what isolates a client: its address, or of IPv6 its network.
+func networkOf(client netip.Addr) string {
+	if network := fair.Client(client); network != client.Unmap().WithZone("") {
+		return network.String() + "/64"
+	}
+	return client.String()
+}
+
 // isolationWords are what keeps the request from sharing a circuit.
 func (e explainer) isolationWords(i tor.Isolation, r *socks.Request) (words []string) {
 	add := func(on bool, format string, args ...any) {
@@ -187,7 +197,7 @@ func (e explainer) isolationWords(i tor.Isolation, r *socks.Request) (words []st
 		}
 	}
 	add(!i.NoListener, "listener %s", r.Listener)
-	add(!i.NoClient && r.Client.IsValid(), "client %s", e.show(r.Client.Addr()))
+	add(!i.NoClient && r.Client.IsValid(), "client %s", e.show(networkOf(r.Client.Addr())))
 	add(!i.NoClient && r.User != "", "user %s", r.User)
 	add(!i.NoAuth, "credentials")
 	add(i.Destination, "destination %s", e.show(r.Addr.Host()))

@@ -15,12 +15,13 @@ import (
 	"runtime"
 	"strings"
 
+	"hosier/internal/fair"
 	"hosier/socks"
 )
 
 // Isolation says which parts of a request keep it from sharing a circuit with others.
 // The zero value is the default: the listener that it came in by, the client's address
-// without the port or whom it has shown to be, and what it said about itself.
+// without the port (of IPv6 its network of 64 bits) and whom it has shown to be, and what it said about itself.
 type Isolation struct {
 	NoListener bool // do not count the listener
 	NoClient   bool // do not count the client's address and user
@@ -32,8 +33,8 @@ type Isolation struct {
 }
 
 // token returns the isolation key of a request: equal for two requests exactly if all
-// that counts is equal. Nothing of the request can be read from it without k. A client on
-// a Unix socket has no address; all of them count as one.
+// that counts is equal. Nothing of the request can be read from it without k. A client is
+// what [fair.Client] makes of its address; those on Unix sockets have none and are one.
 func (i Isolation) token(k Key, r *socks.Request) string {
 	b := make([]byte, 0, 256)
 	field := func(tag byte, count bool, value string) {
@@ -43,7 +44,7 @@ func (i Isolation) token(k Key, r *socks.Request) string {
 		}
 	}
 	field('l', !i.NoListener, r.Listener)
-	field('c', !i.NoClient, r.Client.Addr().Unmap().String())
+	field('c', !i.NoClient, fair.Client(r.Client.Addr()).String())
 	field('i', !i.NoClient, r.User)
 	field('u', !i.NoAuth, r.Auth.User)
 	field('w', !i.NoAuth, r.Auth.Password)

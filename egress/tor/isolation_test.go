@@ -39,6 +39,8 @@ func TestIsolation(t *testing.T) {
 		{"port", func(r *socks.Request) { r.Addr.Port = 1 }, func(r *socks.Request) { r.Addr.Port = 2 }, Isolation{Port: true}, true},
 		{"protocol", func(r *socks.Request) { r.Version = socks.V4 }, func(r *socks.Request) { r.Version = socks.HTTP }, Isolation{Protocol: true}, true},
 		{"port of the client", client("192.0.2.1:1"), client("192.0.2.1:2"), Isolation{}, true},
+		{"address of an IPv6 network", client("[2001:db8::1]:1"), client("[2001:db8::2]:1"), Isolation{}, true},
+		{"IPv6 network", client("[2001:db8::1]:1"), client("[2001:db8:0:1::1]:1"), Isolation{NoClient: true}, false},
 		{"IPv4 in IPv6", client("192.0.2.1:1"), client("[::ffff:192.0.2.1]:1"), Isolation{}, true},
 		{"SOCKS4 user", auth(socks.Auth{User: "a"}), auth(socks.Auth{Method: user, User: "a"}), Isolation{}, true},
 		{"empty credentials", auth(socks.Auth{}), auth(socks.Auth{Method: user}), Isolation{}, true},

@@ -1,10 +1,12 @@
 package tor
 
 import (
+	"container/list"
 	"context"
-	"slices"
 	"sync"
 	"time"
+
+	"hosier/internal/fair"
 )
 
 const (
@@ -26,76 +28,97 @@ const (
 
 // slots caps the keys for which one tor is building circuits. All dials of a key share a
 // slot, since they share the circuit; a key that has a circuit needs none.
+//
+// Clients make keys up, so slots are dealt out by party: in turns, and of the last quarter
+// only to those that hold little of the rest.
 type slots struct {
 	most int
 
 	mu      sync.Mutex
 	taken   int
+	shares  fair.Shares // of those that are taken
 	keys    map[string]*slot
-	waiting []*waiter // in the order of their coming
-	swept   time.Time // when forget last looked
+	waiting fair.Queue[*slot] // that have dials waiting and none in progress
+	swept   time.Time         // when forget last looked
 }
 
 // slot is what is known of a key.
 type slot struct {
-	dials int         // in progress
-	held  *time.Timer // it occupies a slot until this fires; nil if it does not
-	warm  time.Time   // it has a circuit until then
+	key    string
+	dials  int       // in progress
+	queued list.List // of chan struct{}: dials that wait, closed when they may begin
+	turn   *fair.Waiting[*slot]
+	party  fair.Party  // that the slot counts for
+	held   *time.Timer // it occupies a slot until this fires; nil if it does not
+	warm   time.Time   // it has a circuit until then
 }
 
-type waiter struct {
-	key     string
-	granted chan struct{}
-}
-
-// acquire waits until a dial for the key may begin. Unless it fails, which is when ctx
-// ends, release must follow.
-func (s *slots) acquire(ctx context.Context, key string) error {
+// acquire waits until a dial of the party for the key may begin. Unless it fails, which is
+// when ctx ends, release must follow.
+func (s *slots) acquire(ctx context.Context, key string, p fair.Party) error {
 	s.mu.Lock()
-	if s.admit(key) {
+	k := s.of(key)
+	if k.dials > 0 || time.Now().Before(k.warm) || k.turn == nil && s.take(p, k) {
+		k.dials++
 		s.mu.Unlock()
 		return nil
 	}
-	w := &waiter{key: key, granted: make(chan struct{})}
-	s.waiting = append(s.waiting, w)
+	if k.turn == nil {
+		k.turn = s.waiting.Push(p, k)
+	}
+	granted := make(chan struct{})
+	at := k.queued.PushBack(granted)
 	s.mu.Unlock()
 	select {
-	case <-w.granted:
+	case <-granted:
 		return nil
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := slices.Index(s.waiting, w); i >= 0 {
-		s.waiting = slices.Delete(s.waiting, i, i+1)
-		return context.Cause(ctx)
+	select {
+	case <-granted:
+		return nil // meanwhile; the dial will see that ctx has ended
+	default:
 	}
-	return nil // granted meanwhile; the dial will see that ctx has ended
+	k.queued.Remove(at)
+	if k.queued.Len() == 0 {
+		s.waiting.Remove(k.turn)
+		k.turn = nil
+		s.drop(k)
+	}
+	return context.Cause(ctx)
 }
 
-// admit begins a dial if it needs no slot or there is one. s.mu is held.
-func (s *slots) admit(key string) bool {
+// of returns what is known of the key, if only from now on. s.mu is held.
+func (s *slots) of(key string) *slot {
 	k := s.keys[key]
-	now := time.Now()
-	if k != nil && (k.dials > 0 || now.Before(k.warm)) {
-		k.dials++
-		return true
-	}
-	if s.taken >= s.most {
-		return false
-	}
 	if k == nil {
-		s.forget(now)
-		k = &slot{}
+		s.forget(time.Now())
+		k = &slot{key: key}
 		s.keys[key] = k
 	}
+	return k
+}
+
+// take has k occupy a slot of the party's, if it may have one. s.mu is held.
+func (s *slots) take(p fair.Party, k *slot) bool {
+	free := s.most - s.taken
+	if free <= 0 || !s.shares.Admits(p, free, s.most/4) {
+		return false
+	}
 	s.taken++
-	k.dials++
-	k.held = time.AfterFunc(slotLife, func() {
+	s.shares.Add(p)
+	k.party = p
+	var timer *time.Timer
+	timer = time.AfterFunc(slotLife, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.free(k)
+		if k.held == timer { // else it was given back, and perhaps taken anew
+			s.free(k)
+		}
 	})
+	k.held = timer
 	return true
 }
 
@@ -111,9 +134,7 @@ func (s *slots) release(key string, ok bool) {
 	if ok || k.dials == 0 {
 		s.free(k)
 	}
-	if k.dials == 0 && k.warm.IsZero() {
-		delete(s.keys, key)
-	}
+	s.drop(k)
 }
 
 // free gives back the slot that k holds, if it does, to those that wait. s.mu is held.
@@ -124,13 +145,30 @@ func (s *slots) free(k *slot) {
 	k.held.Stop()
 	k.held = nil
 	s.taken--
-	s.waiting = slices.DeleteFunc(s.waiting, func(w *waiter) bool {
-		if !s.admit(w.key) {
-			return false
+	s.shares.Remove(k.party)
+	for s.taken < s.most {
+		next, ok := s.waiting.Next(s.take)
+		if !ok {
+			return
 		}
-		close(w.granted)
-		return true
-	})
+		next.begin()
+	}
+}
+
+// begin lets all dials of k begin that wait.
+func (k *slot) begin() {
+	k.turn = nil
+	for e := k.queued.Front(); e != nil; e = k.queued.Front() {
+		close(k.queued.Remove(e).(chan struct{}))
+		k.dials++
+	}
+}
+
+// drop forgets a key of which nothing is known. s.mu is held.
+func (s *slots) drop(k *slot) {
+	if k.dials == 0 && k.turn == nil && k.held == nil && k.warm.IsZero() {
+		delete(s.keys, k.key)
+	}
 }
 
 // cool forgets the circuits of a tor that has lost them.
@@ -149,7 +187,7 @@ func (s *slots) forget(now time.Time) {
 	}
 	s.swept = now
 	for key, k := range s.keys {
-		if k.dials == 0 && !now.Before(k.warm) {
+		if k.dials == 0 && k.turn == nil && !now.Before(k.warm) {
 			delete(s.keys, key)
 		}
 	}

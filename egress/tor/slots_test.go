@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"hosier/internal/fair"
 	"hosier/internal/sockstest"
 	"hosier/socks"
 )
@@ -86,7 +88,7 @@ func (p *Pool) queued() int {
 	s := &p.all[0].slots
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.waiting)
+	return s.waiting.Len()
 }
 
 // Dials of one key share a circuit, and so a slot.
@@ -115,7 +117,7 @@ func TestSlots(t *testing.T) {
 		take := func(key string) error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			return s.acquire(ctx, key)
+			return s.acquire(ctx, key, fair.Party{})
 		}
 		if take("a") != nil || take("b") == nil {
 			t.Fatal("not one of two")
@@ -149,6 +151,79 @@ func TestSlots(t *testing.T) {
 		}
 		if len(s.keys) > manyKeys+1 {
 			t.Errorf("%d keys are remembered", len(s.keys))
+		}
+	})
+}
+
+// One client that asks for any number of circuits keeps neither another client nor a user
+// waiting, and those get no more than it left to them.
+func TestSlotsAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const each = 5 * time.Second // that a circuit takes
+		s := &slots{most: defaultDials, keys: map[string]*slot{}}
+		greedy, other, user := fair.OfClient(netip.MustParseAddr("192.0.2.1")), fair.OfClient(netip.MustParseAddr("192.0.2.2")), fair.OfUser("ann")
+		dial := func(p fair.Party, key string) (waited time.Duration) {
+			start := time.Now()
+			if err := s.acquire(t.Context(), key, p); err != nil {
+				t.Error(err)
+			}
+			waited = time.Since(start)
+			time.Sleep(each)
+			s.release(key, false)
+			return waited
+		}
+		var all sync.WaitGroup
+		for i := range 200 {
+			all.Go(func() { dial(greedy, fmt.Sprint("greedy ", i)) })
+		}
+		synctest.Wait()
+		if s.taken != defaultDials*3/4 {
+			t.Errorf("one client has %d of %d slots", s.taken, defaultDials)
+		}
+		for name, p := range map[string]fair.Party{"another client": other, "a user": user} {
+			if waited := dial(p, name); waited != 0 {
+				t.Errorf("%s waits %v", name, waited)
+			}
+		}
+		// As many as the others keep busy: those have turns, too.
+		for i := range 20 {
+			all.Go(func() {
+				if waited := dial(other, fmt.Sprint("other ", i)); waited > 4*each {
+					t.Errorf("request %d of 20 of another client waited %v", i, waited)
+				}
+			})
+		}
+		all.Wait()
+		if s.taken != 0 || s.shares.Parties() != 0 || len(s.keys) != 0 || s.waiting.Len() != 0 {
+			t.Errorf("%d slots, %d parties, %d keys, %d waiting are left of nothing", s.taken, s.shares.Parties(), len(s.keys), s.waiting.Len())
+		}
+	})
+}
+
+// A dial that gives up leaves the others of its key, and their turn, as they are.
+func TestSlotsGiveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slots{most: 1, keys: map[string]*slot{}}
+		if err := s.acquire(t.Context(), "first", fair.Party{}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		gaveUp, stayed := make(chan error, 1), make(chan error, 1)
+		go func() { gaveUp <- s.acquire(ctx, "second", fair.Party{}) }()
+		synctest.Wait()
+		go func() { stayed <- s.acquire(t.Context(), "second", fair.Party{}) }()
+		synctest.Wait()
+		cancel()
+		if err := <-gaveUp; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		s.release("first", false)
+		if err := <-stayed; err != nil {
+			t.Error(err)
+		}
+		s.release("second", false)
+		if len(s.keys) != 0 || s.waiting.Len() != 0 || s.taken != 0 {
+			t.Errorf("%d keys, %d waiting, %d slots are left of nothing", len(s.keys), s.waiting.Len(), s.taken)
 		}
 	})
 }

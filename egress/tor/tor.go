@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"hosier/internal/fair"
 	"hosier/socks"
 )
 
@@ -188,7 +189,7 @@ func (p *Pool) do(ctx context.Context, r *socks.Request, i Isolation) (net.Conn,
 		if m == nil {
 			return nil, socks.Addr{}, last
 		}
-		if err := m.slots.acquire(ctx, token); err != nil {
+		if err := m.slots.acquire(ctx, token, partyOf(r)); err != nil {
 			p.abandon(m)
 			return nil, socks.Addr{}, m.full(err)
 		}
@@ -201,6 +202,15 @@ func (p *Pool) do(ctx context.Context, r *socks.Request, i Isolation) (net.Conn,
 		}
 		tried[m], last = true, met.err
 	}
+}
+
+// partyOf returns who a request's circuits count for: the user that its client has shown to
+// be, else the client. What it says about itself does not count, since it may say anything.
+func partyOf(r *socks.Request) fair.Party {
+	if r.User != "" {
+		return fair.OfUser(r.User)
+	}
+	return fair.OfClient(r.Client.Addr())
 }
 
 // auth is how the isolation key is said to a tor: as user name and password of format 0

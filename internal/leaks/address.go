@@ -3,6 +3,7 @@ package leaks
 import (
 	"net/netip"
 
+	"hosier/internal/fair"
 	"hosier/socks"
 )
 
@@ -30,20 +31,13 @@ func proxyEnd(r *socks.Request) netip.AddrPort {
 	return netip.AddrPortFrom(l.Addr().Unmap(), l.Port())
 }
 
-// clientKey is what a client is known by: this host as the zero Addr; of IPv6 the /64, on one
-// link, where fe80::/64 is everybody, the address itself.
+// clientKey returns what a client is known by: the zero Addr for this host, else what
+// [fair.Client] makes of its address.
 func clientKey(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
-	if a.IsLoopback() {
+	if a.Unmap().IsLoopback() {
 		return netip.Addr{}
 	}
-	if !a.Is6() || a.IsLinkLocalUnicast() {
-		return a
-	}
-	if p, err := a.Prefix(64); err == nil {
-		return p.Addr()
-	}
-	return a
+	return fair.Client(a)
 }
 
 // isPrivate tells whether the address has a meaning on one network only: this host, one

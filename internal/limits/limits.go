@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"hosier/internal/fair"
 )
 
 // Why a connection was refused.
@@ -35,9 +37,8 @@ type Limits struct {
 // Limiter holds clients and users to the limits. Its zero value has none. Its methods may
 // be called by many goroutines at once.
 //
-// A client is an IPv4 address or an IPv6 network of 64 bits, since whoever has one address
-// of that has all; on one link, where fe80::/64 is everybody, the address itself. Clients
-// without an address, on Unix sockets, are one.
+// A client is what [fair.Client] makes of its address. Clients without an address, on Unix
+// sockets, are one.
 type Limiter struct {
 	rate   atomic.Int64 // BytesPerSecond
 	counts atomic.Bool  // any of the others is set
@@ -80,7 +81,7 @@ func (l *Limiter) Adopt(id uint64, client netip.Addr, user string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.end(id, now)
-	l.take(id, l.clients.hold(clientKey(client), now))
+	l.take(id, l.clients.hold(fair.Client(client), now))
 	if user != "" {
 		l.login(id, l.users.hold(user, now))
 	}
@@ -100,7 +101,7 @@ func (l *Limiter) Begin(id uint64, client netip.Addr) error {
 	if most := l.limits.Conns; most > 0 && len(l.conns) >= most {
 		return fmt.Errorf("%w: %d", ErrFull, most)
 	}
-	c := l.clients.hold(clientKey(client), now)
+	c := l.clients.hold(fair.Client(client), now)
 	if err := l.judge(c, now); err != nil {
 		l.clients.release(c, now)
 		return err
@@ -210,18 +211,6 @@ func later(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// clientKey is what a client is known by.
-func clientKey(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
-	if !a.Is6() || a.IsLinkLocalUnicast() {
-		return a
-	}
-	if p, err := a.Prefix(64); err == nil {
-		return p.Addr()
-	}
-	return a
 }
 
 // maxIdle is how many parties are remembered that have no connection, for what they have

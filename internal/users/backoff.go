@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"hosier/internal/fair"
 )
 
 const (
@@ -38,7 +40,7 @@ type held struct {
 // enter waits until the client has no other attempt under way. The error is a
 // *BackoffError or wraps ErrBusy. Without one, leave must follow.
 func (hs *holds) enter(ctx context.Context, client netip.Addr) (*held, error) {
-	h, err := hs.use(clientKey(client))
+	h, err := hs.use(fair.Client(client))
 	if err != nil {
 		return nil, err
 	}
@@ -134,14 +136,4 @@ func (h *held) check() error {
 		return &BackoffError{h.until}
 	}
 	return nil
-}
-
-// clientKey is what a client is known by: whoever has an IPv6 address has its /64. On one
-// link, where fe80::/64 is everybody, the address itself.
-func clientKey(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
-	if p, err := a.Prefix(64); err == nil && a.Is6() && !a.IsLinkLocalUnicast() {
-		return p.Addr()
-	}
-	return a
 }

@@ -400,29 +400,6 @@ func TestWith(t *testing.T) {
 	})
 }
 
-func TestClientKey(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		a, b string
-		same bool
-	}{
-		{"192.0.2.1", "192.0.2.2", false},
-		{"192.0.2.1", "::ffff:192.0.2.1", true},
-		{"2001:db8::1", "2001:db8::ffff:2", true},
-		{"2001:db8::1", "2001:db8:0:1::1", false},
-		{"fe80::1%eth0", "fe80::2%eth0", false},
-		{"fe80::1%eth0", "fe80::1", true},
-	} {
-		a, b := clientKey(netip.MustParseAddr(c.a)), clientKey(netip.MustParseAddr(c.b))
-		if (a == b) != c.same {
-			t.Errorf("%s and %s: the same is %v, want %v", c.a, c.b, a == b, c.same)
-		}
-	}
-	if k := clientKey(netip.Addr{}); k.IsValid() {
-		t.Errorf("no address gives %v", k)
-	}
-}
-
 // Clients without an address, on Unix sockets, are one.
 func TestNoAddress(t *testing.T) {
 	t.Parallel()
