@@ -26,3 +26,14 @@ func newWithoutPipes() *Engine {
 	e.loops.pipes.refuse = time.Now().Add(time.Hour)
 	return e
 }
+
+// isHalfClosed reports whether one direction of r has ended.
+func isHalfClosed(r *Relay) bool {
+	w, ok := r.runner.(*wire)
+	if !ok {
+		return isHalfCopied(r)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ways[toServer].ended || w.ways[toClient].ended
+}

@@ -11,3 +11,10 @@ func portableSuites() []suite {
 
 // newPortable returns an engine that has goroutines for every kind of connection.
 func newPortable() *Engine { return &Engine{portable: true} }
+
+func isHalfCopied(r *Relay) bool {
+	c := r.runner.(*copier)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.whole[toServer] || c.whole[toClient]
+}

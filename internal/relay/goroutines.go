@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -34,9 +35,10 @@ type copier struct {
 	writing  [2]atomic.Bool // the destination has not taken yet what it was given
 
 	mu    sync.Mutex
-	ended int   // directions
-	err   error // the first cause
-	over  bool  // the connections are closed or about to be: errors mean nothing now
+	ended int     // directions
+	whole [2]bool // by direction: its destination was given its end, in order
+	err   error   // the first cause
+	over  bool    // the connections are closed or about to be: errors mean nothing now
 
 	closing sync.Once
 }
@@ -178,11 +180,28 @@ func (c *copier) passEnd(d direction) *failure {
 		if err := half.CloseWrite(); err != nil {
 			return writeFailure(d, err)
 		}
+		c.mu.Lock()
+		c.whole[d] = true
+		c.mu.Unlock()
 	} else if d == toClient {
-		c.stop(nil, false)
+		c.stop(nil, inOrder)
 	}
 	return nil
 }
+
+// manner is how the connections of a relay are closed.
+type manner int
+
+const (
+	// complete closes connections that have each been given their end, as they wish.
+	complete manner = iota
+	// inOrder ends them, but says nothing that might block.
+	inOrder
+	// cutOff resets those that have not been given their end, or have taken it already.
+	cutOff
+	// failed resets both.
+	failed
+)
 
 // end is the last thing a direction does; the later one finishes the relay.
 //
@@ -191,7 +210,7 @@ func (c *copier) passEnd(d direction) *failure {
 // receive buffer: the way back goes on until that is at its end, or stands still.
 func (c *copier) end(fail *failure) {
 	if fail != nil && fail.read {
-		c.stop(fail, true)
+		c.stop(fail, failed)
 	}
 	c.mu.Lock()
 	if fail != nil && c.err == nil && !c.over {
@@ -214,18 +233,22 @@ func (c *copier) finish() {
 	c.over = true
 	err := c.err
 	c.mu.Unlock()
-	c.close(err != nil, true)
+	how := complete
+	if err != nil {
+		how = failed
+	}
+	c.close(how)
 	c.engine.limits.forget(&c.seat)
 	c.engine.removeCopier(c)
 	c.report(c.engine, err)
 }
 
 // cut ends the relay with err if it has not ended.
-func (c *copier) cut(err error) { c.stop(err, false) }
+func (c *copier) cut(err error) { c.stop(err, cutOff) }
 
 // stop closes both connections under the feet of the goroutines that use them,
 // which ends the relay.
-func (c *copier) stop(err error, reset bool) {
+func (c *copier) stop(err error, how manner) {
 	c.mu.Lock()
 	over := c.over
 	c.over = true
@@ -234,20 +257,24 @@ func (c *copier) stop(err error, reset bool) {
 	}
 	c.mu.Unlock()
 	if !over {
-		c.close(reset, false)
+		c.close(how)
 	}
 }
 
 // close closes both connections, once; a second caller waits for the first. Unless
 // the relay ended as both sides wished, a peer must not take what it got for all
-// there was to get: bytes it has not taken, and a failed other side, reset it.
-func (c *copier) close(reset, clean bool) {
+// there was to get: it is reset if it has not taken what it was given, if the other side
+// failed, and if the relay was ended from here before both directions had ended.
+func (c *copier) close(how manner) {
 	c.closing.Do(func() {
+		c.mu.Lock()
+		whole := c.whole
+		c.mu.Unlock()
 		for d, conn := range c.conns {
 			switch {
-			case reset || c.writing[d].Load():
+			case how == failed, c.writing[d].Load(), how == cutOff && !(whole[d] && mayHaveUnsent(conn)):
 				closeBelow(conn, true)
-			case !clean:
+			case how != complete:
 				closeBelow(conn, false)
 			}
 			conn.Close()
@@ -255,16 +282,37 @@ func (c *copier) close(reset, clean bool) {
 	})
 }
 
-// closeBelow closes what carries c, so that closing c itself sends nothing: not
-// what TLS says at the end of complete data, which also might block.
-func closeBelow(c net.Conn, reset bool) {
+// mayHaveUnsent reports whether the peer of c may not have taken yet what it was given. A
+// reset would take that back.
+func mayHaveUnsent(c net.Conn) bool {
+	s, ok := below(c).(syscall.Conn)
+	if !ok {
+		return true
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return true
+	}
+	unsent := true
+	err = raw.Control(func(fd uintptr) { unsent = hasUnsent(int(fd)) })
+	return err != nil || unsent
+}
+
+// below returns what carries c.
+func below(c net.Conn) net.Conn {
 	for {
 		carried, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {
-			break
+			return c
 		}
 		c = carried.NetConn()
 	}
+}
+
+// closeBelow closes what carries c, so that closing c itself sends nothing: not
+// what TLS says at the end of complete data, which also might block.
+func closeBelow(c net.Conn, reset bool) {
+	c = below(c)
 	if tcp, ok := c.(interface{ SetLinger(sec int) error }); ok && reset {
 		_ = tcp.SetLinger(0) // if it fails the peer sees an end without a reset
 	}

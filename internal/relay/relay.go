@@ -6,6 +6,9 @@
 // passed on as the end of what the other side receives, and the way back stays
 // open. A reset on one side resets the other. A relay in which nothing moves ends
 // after a limit, and so does, after a limit of its own, one that is half closed.
+// A relay that is ended from here, by a limit or by Close, resets both sides, so that
+// none takes a part for the whole; but a side that has been given the other's end keeps
+// what is still under way to it. Unix sockets have no reset and are closed.
 //
 // Two engines stand behind the same few lines. The portable one has two goroutines
 // for each relay and takes any [net.Conn]. On Linux two plain TCP or Unix stream

@@ -31,3 +31,10 @@ func duplicate(c socket) (fd int, err error) {
 	}
 	return fd, nil
 }
+
+// hasUnsent reports whether the peer of a stream socket has not acknowledged all that it was
+// given, an end included: a reset would take that back.
+func hasUnsent(fd int) bool {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	return err != nil || n > 0
+}

@@ -164,14 +164,110 @@ func (s suite) relayClose(t *testing.T) {
 	j.want(10, 0, ErrClosed)
 	j.relay.Close()
 	for _, far := range []net.Conn{j.client, j.server} {
-		if _, err := far.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
-			t.Errorf("Read after Relay.Close: %v, want an end", err)
-		}
+		s.expectCut(t, far)
 	}
 
 	j = s.join(t, e, Pair{})
 	j.relay.Close()
 	j.want(0, 0, ErrClosed)
+}
+
+// expectCut checks that what c was sent cannot be taken for the whole.
+func (s suite) expectCut(t testing.TB, c net.Conn) {
+	t.Helper()
+	if s.network.resets {
+		expectReset(t, c)
+		return
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+		t.Errorf("Read: %v, want an end", err)
+	}
+}
+
+// cutWhileBytesMove ends relays, by each of the ways there are, in the middle of what they move.
+func (s suite) cutWhileBytesMove(t *testing.T) {
+	for _, way := range []struct {
+		name string
+		cut  func(*Engine, *Relay)
+		want error
+	}{
+		{"relay", func(_ *Engine, r *Relay) { r.Close() }, ErrClosed},
+		{"engine", func(e *Engine, _ *Relay) { e.Close() }, ErrClosed},
+		{"idle", func(_ *Engine, r *Relay) { r.runner.cut(ErrIdle) }, ErrIdle}, // as the wheel does
+	} {
+		for _, d := range []direction{toServer, toClient} {
+			t.Run(fmt.Sprintf("%s/%d", way.name, d), func(t *testing.T) {
+				e := s.start(t)
+				j := s.join(t, e, Pair{})
+				from, to := j.ends(d)
+				send(t, from, newStream(1), 100_000)
+				expect(t, to, newStream(1), 100_000)
+				way.cut(e, j.relay)
+				s.expectCut(t, to)
+				s.expectCut(t, from)
+				if r := j.result(); r.Err != way.want {
+					t.Errorf("Result.Err = %v, want %v", r.Err, way.want)
+				}
+			})
+		}
+	}
+}
+
+// cutHalfClosed ends relays in which one direction ended before. The other one is cut short,
+// but nothing is taken back of that one.
+func (s suite) cutHalfClosed(t *testing.T) {
+	const whole = 100_000
+	for _, d := range []direction{toServer, toClient} {
+		e := s.start(t)
+		j := s.join(t, e, Pair{})
+		from, to := j.ends(d)
+		together(
+			func() { send(t, from, newStream(1), whole); endWriting(t, from) },
+			func() { expect(t, to, newStream(1), whole); expectEnd(t, to) },
+		)
+		send(t, to, newStream(2), 10)
+		expect(t, from, newStream(2), 10)
+		j.relay.Close()
+		s.expectCut(t, from)
+		if _, err := flood(to); err == nil {
+			t.Error("who still sends was not told")
+		}
+		if r := j.result(); r.Err != ErrClosed {
+			t.Errorf("Result.Err = %v, want ErrClosed", r.Err)
+		}
+	}
+}
+
+// cutBehindEnd ends relays when one side has ended and the other not yet taken all of that.
+func (s suite) cutBehindEnd(t *testing.T) {
+	if !s.network.resets {
+		return // such a network keeps what it has
+	}
+	for _, d := range []direction{toServer, toClient} {
+		e := s.start(t)
+		j := s.prepare(t, Pair{})
+		from, to := j.ends(d)
+		shrink(t, to)
+		for _, near := range []net.Conn{j.pair.Client, j.pair.Server} {
+			if err := below(near).(*net.TCPConn).SetWriteBuffer(208 << 10); err != nil { // the system doubles it
+				t.Error(err)
+			}
+		}
+		j.start(e)
+		const size = 256 << 10 // more than the reader's kernel takes, less than the relay's holds
+		send(t, from, newStream(1), size)
+		endWriting(t, from)
+		eventually(t, "the relay has passed all on", func() bool {
+			up, down := j.relay.Bytes()
+			return up+down == size && isHalfClosed(j.relay)
+		})
+		j.relay.Close()
+		if r := j.result(); r.Err != ErrClosed {
+			t.Errorf("Result.Err = %v, want ErrClosed", r.Err)
+		}
+		expect(t, to, newStream(1), size)
+		expectEnd(t, to)
+	}
 }
 
 // engineClose ends relays that are idle, that flow and that are stuck.
@@ -212,9 +308,7 @@ func (s suite) startClosed(t *testing.T) {
 	e.Close()
 	j := s.join(t, e, Pair{ToServer: []byte("early")})
 	j.want(0, 0, ErrClosed)
-	if _, err := j.client.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
-		t.Errorf("Read: %v, want an end", err)
-	}
+	s.expectCut(t, j.client)
 }
 
 // startWhileClosing starts relays while the engine is being closed.

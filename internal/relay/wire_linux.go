@@ -414,7 +414,7 @@ func (w *wire) end(d direction, fail *failure) {
 	}
 }
 
-// stop ends the relay at once. After a failure both sides are reset.
+// stop ends the relay at once, for both sides.
 func (w *wire) stop(err error) {
 	if w.over {
 		return
@@ -433,15 +433,16 @@ func (w *wire) cut(err error) {
 }
 
 // release closes the sockets of a relay that is over. A peer must not take what it
-// got for all there was to get: bytes it has not taken, and a failed other side,
-// reset it.
+// got for all there was to get: it is reset if bytes for it are left here, if the other
+// side failed, and if the relay was ended from here before both directions had ended.
 func (w *wire) release() {
 	w.released = true
 	w.loop.wires.remove(w.slot)
 	w.loop.engine.limits.forget(&w.seat)
 	_, failed := w.err.(*failure)
+	inOrder := w.ways[toServer].ended && w.ways[toClient].ended
 	for d, fd := range w.fds {
-		if failed || w.ways[d].cargo != nil {
+		if failed || w.ways[d].cargo != nil || !inOrder && !(w.ways[d].ended && hasUnsent(int(fd))) {
 			// If it fails the peer sees an end without a reset.
 			_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		}
