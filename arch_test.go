@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"internal/relay":     {},
 	"internal/tornet":    {},
 	"internal/fair":      {},
+	"internal/logging":   {},
 	"internal/users":     {"internal/fair"},
 	"internal/limits":    {"internal/fair"},
 	"internal/leaks":     {"socks", "internal/fair"},
@@ -45,7 +46,7 @@ var mayImport = map[string][]string{
 
 // stdOnly are the rooms of the library: nothing but the standard library and
 // golang.org/x comes in with them.
-var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/fair", "internal/rules", "internal/users", "internal/limits", "internal/leaks"}
+var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/fair", "internal/rules", "internal/users", "internal/limits", "internal/leaks", "internal/logging"}
 
 // pure are the files of the codec. They must run without a world.
 var pure = map[string][]string{

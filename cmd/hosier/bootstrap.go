@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
+
+	"golang.org/x/time/rate"
 
 	"hosier/egress/tor"
 )
@@ -25,14 +26,11 @@ func (s *screen) Write(b []byte) (int, error) {
 	if s.bar == "" {
 		return s.w.Write(b)
 	}
-	if _, err := io.WriteString(s.w, clearLine); err != nil {
+	// In one piece, which is written whole or dropped whole.
+	if _, err := io.WriteString(s.w, clearLine+string(b)+s.bar); err != nil {
 		return 0, err
 	}
-	n, err := s.w.Write(b)
-	if err == nil {
-		_, err = io.WriteString(s.w, s.bar)
-	}
-	return n, err
+	return len(b), nil
 }
 
 // show changes the bar; an empty one is none.
@@ -51,6 +49,8 @@ type bootstraps struct {
 	screen *screen // nil where there is no terminal
 	log    *slog.Logger
 
+	redraws *rate.Limiter // of the bar: a control port may say more than anybody can read
+
 	mu   sync.Mutex
 	last map[member]tor.Status
 }
@@ -58,18 +58,11 @@ type bootstraps struct {
 // member is a tor of a way out.
 type member struct{ egress, name string }
 
-// newBootstraps returns what to write to instead of stderr, and what makes a function for
-// [tor.Pool.Changed] once there is a log that writes there.
-func newBootstraps(stderr io.Writer) (io.Writer, func(*slog.Logger) func(egress string, s tor.Status)) {
-	p := &bootstraps{last: map[member]tor.Status{}}
-	if isTerminal(stderr) && os.Getenv("TERM") != "dumb" {
-		p.screen = &screen{w: stderr}
-		stderr = p.screen
-	}
-	return stderr, func(log *slog.Logger) func(string, tor.Status) {
-		p.log = log
-		return p.changed
-	}
+// newBootstraps shows on out if that is a screen, and in the log otherwise.
+func newBootstraps(out io.Writer, log *slog.Logger) *bootstraps {
+	p := &bootstraps{log: log, last: map[member]tor.Status{}, redraws: rate.NewLimiter(20, 20)}
+	p.screen, _ = out.(*screen)
+	return p
 }
 
 func (p *bootstraps) changed(egress string, s tor.Status) {
@@ -80,7 +73,9 @@ func (p *bootstraps) changed(egress string, s tor.Status) {
 	p.last[who] = s
 	switch {
 	case p.screen != nil:
-		p.screen.show(p.bar())
+		if bar := p.bar(); bar == "" || p.redraws.Allow() {
+			p.screen.show(bar)
+		}
 	case s.State == tor.Starting && (!known || s.Bootstrap != before.Bootstrap) && s.Bootstrap > 0:
 		p.log.Info("tor bootstraps", "tor", s.Name, "percent", s.Bootstrap, "phase", s.Phase)
 	}

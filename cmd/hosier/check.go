@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,9 @@ network.`,
 		Example: "  hosier check /etc/hosier/hosier.toml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] == "" {
+				return usageError{errors.New("the name of the file is empty, as if from a variable that is not set")}
+			}
 			c, err := source{file: args[0]}.load()
 			if err != nil || quiet {
 				return err

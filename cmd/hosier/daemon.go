@@ -22,6 +22,7 @@ import (
 	"hosier/internal/leaks"
 	"hosier/internal/limits"
 	"hosier/internal/listen"
+	"hosier/internal/logging"
 	"hosier/internal/telemetry"
 	"hosier/proxy"
 )
@@ -45,8 +46,10 @@ var (
 // configuration that new connections get.
 type daemon struct {
 	source    source
-	stderr    io.Writer
-	log       *slog.Logger
+	stderr    io.Writer    // takes whole lines, and never blocks
+	log       *slog.Logger // folds what repeats, so that no peer can flood it
+	every     *slog.Logger // has each line: connections, and what the operator does
+	fold      *logging.Fold
 	level     slog.LevelVar
 	show      func(egress string, s tor.Status) // how tors bootstrap
 	started   time.Time
@@ -59,6 +62,7 @@ type daemon struct {
 	socks4    rate.Sometimes // tells of SOCKS4 clients of listeners with users
 
 	mu        sync.Mutex         // of start and reload
+	text      []byte             // of the file in force
 	listeners map[string]*opened // by keyOf
 	exits     []*exit            // all that were started
 	control   io.Closer          // of hosier status and hosier reload
@@ -75,20 +79,17 @@ type opened struct {
 	gone     atomic.Bool // closed by a reload
 }
 
+// newDaemon returns a daemon that has opened nothing. The writer must not block.
 func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
 	d := &daemon{
 		source: s, started: time.Now(), listeners: map[string]*opened{}, failed: make(chan error, 1),
 		socks4: rate.Sometimes{First: 1, Interval: time.Minute},
 	}
-	var show func(*slog.Logger) func(string, tor.Status)
-	d.stderr, show = newBootstraps(stderr)
-	o := &slog.HandlerOptions{Level: &d.level}
-	handler := slog.Handler(slog.NewTextHandler(d.stderr, o))
-	if c.Log.JSON {
-		handler = slog.NewJSONHandler(d.stderr, o)
-	}
-	d.log = slog.New(handler)
-	d.show = show(d.log)
+	d.stderr = stderr
+	lines := logging.NewHandler(stderr, c.Log.JSON, &d.level)
+	d.fold = logging.NewFold(lines)
+	d.log, d.every = slog.New(d.fold), slog.New(lines)
+	d.show = newBootstraps(stderr, d.log).changed
 	d.telemetry = d.newTelemetry(c.Log)
 	d.leaks = leaks.New(d.log, func(client netip.AddrPort) string { return d.telemetry.Redactor().Client(client) })
 	d.server = &proxy.Server{
@@ -277,8 +278,8 @@ func (d *daemon) setLevel(l config.Log) {
 	}
 }
 
-// run serves until ctx ends and the connections have drained, or a listener fails. It reloads
-// at each hangup.
+// run serves until ctx ends and the connections have drained, or a listener fails. At each
+// hangup it reloads, or without a file, ends.
 func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
 	sample := time.NewTicker(sampleEvery)
 	defer sample.Stop()
@@ -292,20 +293,24 @@ func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
 		case err := <-d.failed:
 			return err
 		case <-hangup:
+			if d.source.file == "" { // the terminal is gone
+				d.drain(ctx)
+				return nil
+			}
 			d.reload(ctx) // which has said what is wrong
 		case <-ctx.Done():
-			d.drain()
+			d.drain(context.Background())
 			return nil
 		}
 	}
 }
 
-// drain lets open connections end.
-func (d *daemon) drain() {
+// drain lets open connections end, until ctx does.
+func (d *daemon) drain(ctx context.Context) {
 	limit := d.current.Load().config.Drain
 	d.notify("STOPPING=1")
 	fmt.Fprintf(d.stderr, "hosier: stopping; open connections may go on for %v\n", limit)
-	drain, cancel := context.WithTimeout(context.Background(), limit)
+	drain, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if d.server.Shutdown(drain) != nil {
 		fmt.Fprintf(d.stderr, "hosier: ending the connections that are left\n")
@@ -325,6 +330,7 @@ func (d *daemon) close() error {
 			c.Close()
 		}
 	}
+	d.fold.Close()
 	return err
 }
 
@@ -357,8 +363,14 @@ func overLimit(err error) error {
 	return fmt.Errorf("%w: %w", proxy.ErrLimit, err)
 }
 
-// reload reads the configuration anew. A bad one changes nothing.
+// errNoFile is the outcome of a reload where there is nothing to read.
+var errNoFile = usageError{errors.New("there is no configuration file to read again: this hosier was started without --config")}
+
+// reload reads the configuration again. A bad one changes nothing.
 func (d *daemon) reload(ctx context.Context) error {
+	if d.source.file == "" {
+		return errNoFile
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.notify("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", monotonic()))
@@ -373,13 +385,22 @@ func (d *daemon) reload(ctx context.Context) error {
 	if d.current.Load().config.ReloadEnd {
 		ended = d.server.End(errReloaded, func(ses *proxy.Session) bool { return ses.Start.Before(began) })
 	}
-	d.log.Info("configuration reloaded", "file", d.source.file, "ended", ended)
+	d.every.Info("configuration reloaded", "file", d.source.file, "ended", ended)
 	return nil
 }
 
 func (d *daemon) replace(ctx context.Context) error {
 	old := d.current.Load()
-	c, err := d.source.load()
+	text, err := d.source.read()
+	if err != nil {
+		return err
+	}
+	missing, inLine := cut(d.text, text)
+	if inLine {
+		return usageError{fmt.Errorf("%s: the file ends in the middle of a line that is whole in what is in force: "+
+			"it was cut short (a full disk, or a write that is not over); write it whole, and reload again", d.source.file)}
+	}
+	c, err := d.source.parse(text)
 	if err != nil {
 		return err
 	}
@@ -396,6 +417,11 @@ func (d *daemon) replace(ctx context.Context) error {
 		return err
 	}
 	d.put(ctx, g, opening)
+	d.text = text
+	if missing > 0 {
+		d.every.Warn("the configuration file ends where the one before it went on", "file", d.source.file, "lines", missing,
+			"fix", "if those lines were not removed on purpose, the file was cut short: write it whole, and reload again")
+	}
 	return nil
 }
 

@@ -51,7 +51,7 @@ The exit code is 1 if the request would be refused.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.file, "config", "", "read the configuration `FILE`")
+	configFlag(f, &s.file, "read the configuration `FILE`")
 	f.StringVar(&q.listener, "listener", "", "by the listener of this `NAME` or address (default the first)")
 	f.StringVar(&q.client, "client", "", "asked by a client at this `ADDR` (default 127.0.0.1)")
 	f.StringVar(&q.user, "user", "", "asked by this user, who has logged in")

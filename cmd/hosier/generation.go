@@ -376,7 +376,7 @@ func (g *generation) usersOf(file string) (*users.Verifier, error) {
 		return nil, err
 	}
 	for _, w := range list.Warnings {
-		g.daemon.log.Warn("file of users", "file", file, "warning", w)
+		g.daemon.every.Warn("file of users", "file", file, "warning", w)
 	}
 	if old := g.daemon.current.Load(); old != nil && old.users[file] != nil {
 		g.users[file] = old.users[file].With(list)

@@ -50,6 +50,11 @@ type mistakes struct{ error }
 
 func (e mistakes) Unwrap() error { return e.error }
 
+// printed is a failure that stands on standard error already.
+type printed struct{ error }
+
+func (e printed) Unwrap() error { return e.error }
+
 // run is the program: it ends when the command has, or soon after ctx, and returns the
 // exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -75,6 +80,9 @@ has names looked up where the way out ends: on this host, by another proxy, or i
 		return exitOK
 	}
 	if no := (refused{}); errors.As(err, &no) {
+		return exitFailed
+	}
+	if told := (printed{}); errors.As(err, &told) {
 		return exitFailed
 	}
 	if wrong := (mistakes{}); errors.As(err, &wrong) {

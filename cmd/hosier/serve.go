@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"hosier/internal/config"
+	"hosier/internal/logging"
 	"hosier/internal/users"
 )
 
@@ -35,7 +36,8 @@ Tor's RESOLVE and RESOLVE_PTR, and HTTP CONNECT. Names travel to the way out (--
 they are, and nothing goes any other way.
 
 The flags say what the keys of the same names say at the top of a configuration file
-(--config, hosier.toml(5)), and win over it. SIGHUP, or hosier reload, reads the file anew.`,
+(--config, hosier.toml(5)), and win over it. SIGHUP, or hosier reload, reads the file again;
+without a file SIGHUP, such as from a terminal that is closed, ends hosier in order.`,
 		Example: `  hosier serve
   hosier serve --via socks5://user:password@proxy.example:1080
   hosier serve --via tor
@@ -52,7 +54,7 @@ The flags say what the keys of the same names say at the top of a configuration 
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.config, "config", "", "read the configuration `FILE`; the flags below win over it")
+	configFlag(f, &o.config, "read the configuration `FILE`; the flags below win over it")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log a line a connection, with its target")
 	configFlags(f)
 	return cmd
@@ -99,34 +101,6 @@ func flagsOf(f *pflag.FlagSet) (all []config.Flag) {
 		all = append(all, config.Flag{Key: one.Name, Values: values})
 	})
 	return all
-}
-
-// source is where the configuration comes from. It can be read again and again.
-type source struct {
-	file    string // "" for the command line alone
-	flags   []config.Flag
-	verbose bool
-}
-
-// load reads and checks the configuration. What is wrong with it is a usageError.
-func (s source) load() (*config.Config, error) {
-	var text []byte
-	if s.file != "" {
-		var err error
-		if text, err = os.ReadFile(s.file); err != nil {
-			return nil, usageError{fmt.Errorf("--config: %w", err)}
-		}
-	}
-	c, err := config.Parse(s.file, text, config.Options{
-		Via: viaKind, Readable: readable, Users: userNames, TLS: func(cert, key, clientCA string) error {
-			_, err := loadTLS(cert, key, clientCA)
-			return err
-		}, Flags: s.flags, Verbose: s.verbose,
-	})
-	if err != nil {
-		return nil, mistakes{err}
-	}
-	return c, nil
 }
 
 // readable does not open what is no regular file: it might wait for a pipe for ever.
@@ -189,14 +163,22 @@ func collectEarly() {
 
 // serve runs until ctx ends, and then for the drain.
 func serve(ctx context.Context, s source, stderr io.Writer) error {
-	c, err := s.load()
+	text, err := s.read()
 	if err != nil {
 		return err
 	}
-	d := newDaemon(s, c, stderr)
+	c, err := s.parse(text)
+	if err != nil {
+		return err
+	}
+	surviveBrokenPipes()
+	queue := logging.NewQueue(stderr, logging.Notice(c.Log.JSON))
+	defer queue.Close(flushTime)
+	d := newDaemon(s, c, screenOn(stderr, queue))
+	d.text = text
 	// Whoever sees that it listens may send a SIGHUP, which would otherwise end it.
 	hangup := make(chan os.Signal, 1)
-	notifyHangup(hangup)
+	notifyHangup(hangup, s.file != "")
 	defer signal.Stop(hangup)
 	if err := d.start(ctx, c); err != nil {
 		return errors.Join(err, d.close())
@@ -206,7 +188,23 @@ func serve(ctx context.Context, s source, stderr io.Writer) error {
 	runtime.GC()
 	runtime.GC()
 	err = d.run(ctx, hangup)
-	return errors.Join(err, d.close())
+	if err = errors.Join(err, d.close()); err != nil {
+		fmt.Fprintf(d.stderr, "hosier: %v\n", err)
+		return printed{err}
+	}
+	return nil
+}
+
+// flushTime is how long the end of hosier waits for what reads its log.
+const flushTime = time.Second
+
+// screenOn returns what to write to in the place of stderr, which queue leads to: a screen
+// if that is a terminal.
+func screenOn(stderr io.Writer, queue *logging.Queue) io.Writer {
+	if isTerminal(stderr) && os.Getenv("TERM") != "dumb" {
+		return &screen{w: queue}
+	}
+	return queue
 }
 
 // maxConns leaves some descriptors to everything else; a connection takes two.

@@ -20,7 +20,7 @@ func TestFlagsAreKeys(t *testing.T) {
 	t.Parallel()
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	configFlags(flags)
-	c, err := config.Parse("f", nil, config.Options{})
+	c, err := config.Parse("", nil, config.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,9 @@ package main
 import "os"
 
 // notifyHangup has no signal to send: hosier reload does the same.
-func notifyHangup(chan<- os.Signal) {}
+func notifyHangup(chan<- os.Signal, bool) {}
+
+// surviveBrokenPipes has nothing to do: there is no SIGPIPE.
+func surviveBrokenPipes() {}
 
 func monotonic() int64 { return 0 }

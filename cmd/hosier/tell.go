@@ -19,11 +19,11 @@ import (
 	"hosier/socks"
 )
 
-// newTelemetry makes what tells of connections.
+// newTelemetry makes what reports connections.
 func (d *daemon) newTelemetry(l config.Log) *telemetry.Telemetry {
 	return telemetry.New(telemetry.Options{
 		Redactor:    redactor(l),
-		Log:         d.log,
+		Log:         d.every,
 		Connections: l.Connections,
 		Version:     version(),
 		Sessions:    func() []proxy.Session { return d.server.Sessions() },

@@ -122,7 +122,7 @@ func TestFindTor(t *testing.T) {
 // On a terminal there is one bar, and what is logged goes above it.
 func TestBootstrapBar(t *testing.T) {
 	var terminal bytes.Buffer
-	b := &bootstraps{last: map[member]tor.Status{}, screen: &screen{w: &terminal}}
+	b := newBootstraps(&screen{w: &terminal}, slog.New(slog.DiscardHandler))
 	status := func(name string, state tor.State, percent int, phase string) {
 		b.changed("tors", tor.Status{Name: name, State: state, Bootstrap: percent, Phase: phase})
 	}
@@ -140,14 +140,23 @@ func TestBootstrapBar(t *testing.T) {
 	}
 }
 
+// A control port that says more than anybody can read does not have the bar redrawn for each.
+func TestBootstrapBarFlood(t *testing.T) {
+	var terminal bytes.Buffer
+	b := newBootstraps(&screen{w: &terminal}, slog.New(slog.DiscardHandler))
+	for i := range 12_000 {
+		b.changed("tors", tor.Status{Name: "tor0", State: tor.Starting, Bootstrap: i % 100})
+	}
+	b.changed("tors", tor.Status{Name: "tor0", State: tor.Ready, Bootstrap: 100})
+	if n := strings.Count(terminal.String(), clearLine); n > 1000 || !strings.HasSuffix(terminal.String(), clearLine) {
+		t.Errorf("%d bars, and at the end %q", n, terminal.String()[max(0, terminal.Len()-40):])
+	}
+}
+
 // Elsewhere there is a line for each step.
 func TestBootstrapLog(t *testing.T) {
 	var out bytes.Buffer
-	stderr, show := newBootstraps(&out)
-	if stderr != io.Writer(&out) {
-		t.Error("what is no terminal is taken for one")
-	}
-	changed := show(slog.New(slog.NewTextHandler(stderr, nil)))
+	changed := newBootstraps(&out, slog.New(slog.NewTextHandler(&out, nil))).changed
 	for _, percent := range []int{0, 10, 10, 50} {
 		changed("tors", tor.Status{Name: "tor0", State: tor.Starting, Bootstrap: percent, Phase: "phase"})
 	}

@@ -241,6 +241,10 @@ func (r *reader) checkWays(d *draft) {
 	if len(r.errors) > 0 {
 		return // a way out that was not understood could be the one
 	}
+	if r.file != "" && d.saysNothing() {
+		r.fail(r.pos(0), "%s where requests go, and hosier connects directly only if that is written; "+
+			`write via = "direct", "tor" or another egress at the top of the file`, d.silence())
+	}
 	isDirect := func(e *Egress) bool { return e.Kind == rules.Direct }
 	isTor := func(e *Egress) bool { return e.Kind == rules.Tor }
 	spawns := func(e *Egress) bool { return startsTor(e.Via.Reveal()) }
@@ -263,6 +267,20 @@ func (r *reader) checkWays(d *draft) {
 			r.fail(l.At, "isolate and no-isolate of [listener.%s]: only a way out through Tor has circuits, and there is none; remove them", l.Name)
 		}
 	}
+}
+
+// saysNothing reports whether nothing is written of where requests go.
+func (d *draft) saysNothing() bool { return len(d.via)+len(d.egresses)+len(d.rules) == 0 }
+
+// silence begins the message about a file that says nothing of where requests go. One
+// without any key was most likely cut short, or never written.
+func (d *draft) silence() string {
+	for _, at := range d.places {
+		if at.Line > 0 {
+			return "the file does not say"
+		}
+	}
+	return "the file is empty but for comments, so it does not say"
 }
 
 // checkLimits checks limits that another one makes void.

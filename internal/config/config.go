@@ -203,14 +203,26 @@ type Flag struct {
 
 // Parse reads the text of the file of that name. The error is of type [Errors].
 //
-// Relative names of files are taken to begin in the directory of the file.
+// A file must say where requests go, by via, an egress or a rule of its own or a flag: an
+// empty one, or one that was cut short, must not send them directly. Without a file, which
+// an empty name stands for, they go directly unless flags say otherwise.
+//
+// A byte order mark of UTF-8 is skipped. Relative names of files are taken to begin in the
+// directory of the file.
 func Parse(name string, text []byte, o Options) (*Config, error) {
 	r := &reader{file: name, options: o, unreadable: map[string]bool{}, users: map[string][]string{}}
+	text, err := withoutMark(text)
+	if err != nil {
+		r.lines = []int{0}
+		r.fail(r.pos(0), "%v", err)
+		return nil, r.failure()
+	}
 	root := r.parse(text)
 	if root == nil {
 		return nil, r.failure()
 	}
 	for _, f := range o.Flags {
+		r.checkFlag(f)
 		root.override(f)
 	}
 	d := r.draft(root)

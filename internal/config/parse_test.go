@@ -20,7 +20,11 @@ import (
 
 func mustParse(t *testing.T, text string, flags ...Flag) *Config {
 	t.Helper()
-	c, err := Parse("/etc/hosier/hosier.toml", []byte(text), Options{Flags: flags})
+	name := "/etc/hosier/hosier.toml"
+	if text == "" {
+		name = "" // no file
+	}
+	c, err := Parse(name, []byte(text), Options{Flags: flags})
 	if err != nil {
 		t.Fatalf("%s\n%v", text, err)
 	}
@@ -42,7 +46,7 @@ func listenerNames(c *Config) []string {
 	return names(c.Listeners, func(l Listener) string { return l.Name })
 }
 
-// A file that says nothing is what serve is without flags.
+// Without a file there is what serve is without flags.
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	c := mustParse(t, "")
@@ -72,6 +76,73 @@ func TestDirectOnlyIfSaid(t *testing.T) {
 	} {
 		if got := decide(t, mustParse(t, text), "127.0.0.1:1080 - www.example.org:80"); got != want {
 			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}
+
+// A file that does not say where requests go is a mistake, whatever cut it short. A flag may
+// say it in its place; without any file, direct is the default.
+func TestFileMustSayWhere(t *testing.T) {
+	t.Parallel()
+	const whole = "# hosier\nlisten = \"127.0.0.1:1080\"\nusers = \"u\"\nvia = \"tor\"\n[log]\nconnections = true\n" +
+		"[[rule]]\nto = \"a.example\"\nvia = \"http://p.example:1\"\n"
+	var bad []string
+	for n := range len(whole) {
+		bad = append(bad, whole[:n])
+	}
+	bad = append(bad, "\ufeff", "\n\n", "# \n", "[log]\n", "[egress]\n", "rule = []\n", "[listener.a]\nlisten = \"127.0.0.1:1\"\n")
+	for _, text := range bad {
+		c, err := Parse("f", []byte(text), Options{})
+		if c != nil && decide(t, c, "127.0.0.1:1080 - www.example.org:80") == "direct" {
+			t.Errorf("%q sends requests directly", text)
+		}
+		if errs := Errors(nil); c == nil && (!errors.As(err, &errs) || errs[0].File != "f" || errs[0].Line == 0) {
+			t.Errorf("%q: %v", text, err)
+		}
+		if strings.Contains(text, "via = \"") {
+			continue
+		}
+		if err == nil {
+			t.Errorf("%q is taken", text)
+		}
+		if c, err := Parse("f", []byte(text), Options{Flags: []Flag{{"via", []string{"tor"}}}}); err == nil &&
+			decide(t, c, "127.0.0.1:1080 - www.example.org:80") != "tor" {
+			t.Errorf("%q with --via tor leads elsewhere", text)
+		}
+	}
+	if c, err := Parse("", nil, Options{}); err != nil || decide(t, c, "127.0.0.1:1080 - www.example.org:80") != "direct" {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// A byte order mark is not part of the text, and positions do not count it.
+func TestByteOrderMark(t *testing.T) {
+	t.Parallel()
+	if c := mustParse(t, "\ufeffvia = \"tor\"\r\n"); egressNames(c)[0] != "tor" {
+		t.Errorf("leads to %s", egressNames(c))
+	}
+	for text, column := range map[string]int{
+		"\ufeffvai = 1": 1, "via = \"tor\" \ufeff": 13,
+		"\xff\xfev\x00i\x00a\x00": 1, "\xfe\xff\x00v\x00i\x00a": 1,
+	} {
+		_, err := Parse("f", []byte(text), Options{})
+		if errs := Errors(nil); !errors.As(err, &errs) || errs[0].Line != 1 || errs[0].Column != column {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	_, err := Parse("f", []byte("\xff\xfev\x00"), Options{})
+	if !strings.Contains(err.Error(), "UTF-16") {
+		t.Error(err)
+	}
+}
+
+// An empty flag where a key protects is a variable that is not set.
+func TestEmptyFlag(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"users", "dns", "via"} {
+		_, err := Parse("", nil, Options{Flags: []Flag{{key, []string{""}}}})
+		if errs := Errors(nil); !errors.As(err, &errs) || errs[0].File != "--"+key {
+			t.Errorf("--%s '': %v", key, err)
 		}
 	}
 }
@@ -116,7 +187,11 @@ func TestValues(t *testing.T) {
 		{"via = \"x\"\n[egress]\nx.via = \"y\"\ny.via = \"http://h.example:1\"", func(c *Config) any { return egressNames(c) }, []string{"y"}},
 		{"rule = [{ to = \"*\", via = \"tor\" }, { refuse = \"no\" }]", func(c *Config) any { return c.Rules.Proof()[3] }, "what no rule matches is refused"},
 	} {
-		if got := test.got(mustParse(t, test.text)); !reflect.DeepEqual(got, test.want) {
+		text := test.text
+		if !strings.Contains(text, "via") {
+			text = "via = \"direct\"\n" + text
+		}
+		if got := test.got(mustParse(t, text)); !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: got %#v, want %#v", test.text, got, test.want)
 		}
 	}

@@ -122,7 +122,7 @@ func (r *reader) refuse(u *rule) field {
 // ruleSet makes the Set, and tells what is wrong with it.
 func (r *reader) ruleSet(d *draft, a *atlas) *rules.Set {
 	spec := rules.Spec{DefaultAt: d.places["via"], Ways: a.kinds, Default: a.all(d.via)}
-	if len(d.via)+len(d.egresses)+len(d.rules) == 0 {
+	if r.file == "" && d.saysNothing() {
 		at := rules.Pos{File: "default"}
 		d.via = []ref{{"direct", at}}
 		spec.DefaultAt, spec.Default = at, a.all(d.via)

@@ -178,7 +178,7 @@ func TestSettingsCanBeWritten(t *testing.T) {
 			t.Fatalf("%v is shown as %s, which is %v, %v", d, durationText(d), back, err)
 		}
 		size := rapid.Int64Range(0, 1<<20).Draw(t, "n") * rapid.SampledFrom([]int64{1, 1e3, 1 << 10, 1e6, 1 << 20, 1e9, 1 << 30}).Draw(t, "unit")
-		c, err := Parse("f", fmt.Appendf(nil, "[limits]\nbytes-per-second = %q", sizeText(size)), Options{})
+		c, err := Parse("f", fmt.Appendf(nil, "via = \"tor\"\n[limits]\nbytes-per-second = %q", sizeText(size)), Options{})
 		if err != nil || c.Limits.BytesPerSecond != size {
 			t.Fatalf("%d is shown as %s: %v", size, sizeText(size), err)
 		}
