@@ -50,7 +50,7 @@ func (f *front) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, er
 				early, _ = hr.Peek(hr.Buffered())
 			}
 			return r, early, err
-		case !visitOf(req).mayKnow(c):
+		case !visitOf(req).mayKnow(c, f.Names):
 			return nil, nil, ErrProbe
 		}
 		if told = ErrOptions; f.writeOptions() != nil || req.Close {
@@ -120,7 +120,7 @@ func (f *front) refuseHTTP(req *http.Request, err error) error {
 	c, head := f.conn, (*headError)(nil)
 	switch {
 	case req != nil:
-		if !visitOf(req).mayKnow(c) {
+		if !visitOf(req).mayKnow(c, f.Names) {
 			return ErrProbe
 		}
 	case !errors.As(err, &head):
@@ -133,7 +133,7 @@ func (f *front) refuseHTTP(req *http.Request, err error) error {
 		return err
 	case !head.line && !strings.ContainsRune("GHP", rune(head.head[0])):
 		return fmt.Errorf("%w: %w", socks.ErrNotSOCKS, err)
-	case !visitOfHead(head).mayKnow(c):
+	case !visitOfHead(head).mayKnow(c, f.Names):
 		return ErrProbe
 	}
 	page := f.appendPage(nil, req)

@@ -47,6 +47,12 @@ type Policy struct {
 	// up, which those get in any case whose request cannot be read.
 	Page http.Handler
 
+	// Names are host names by which clients know this server, in lower case and without a dot
+	// at the end. HTTP clients that ask for one of them get the Page, as by the server's
+	// address; those that ask for another name get nothing, since a web page may have made
+	// it lead here.
+	Names []string
+
 	// ExtendedErrors lets SOCKS5 clients see Tor's codes F0 to F7, and HTTP clients the header
 	// Tor-Capabilities of Tor's proposal 365. Without it they get the ordinary code nearest to
 	// it, and no such header.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -75,10 +76,10 @@ func hostOf(hostport string) string {
 }
 
 // mayKnow reports whether who sent this may learn that somebody is here. A web page may
-// not: neither one from elsewhere, nor one that has made its own name lead here. A browser
-// that takes this for its HTTP proxy may, whatever it wanted to fetch.
-func (v visit) mayKnow(c net.Conn) bool {
-	own := v.host == "" || isOwn(v.host, c)
+// not: neither one from elsewhere, nor one that has made its own name lead here, which the
+// names are not that this server was given. A browser that takes this for its HTTP proxy may, whatever it wanted to fetch.
+func (v visit) mayKnow(c net.Conn, names []string) bool {
+	own := v.host == "" || isOwn(v.host, c) || slices.Contains(names, strings.TrimSuffix(v.host, "."))
 	switch {
 	case isAbsolute(v.target) && !own:
 		return true

@@ -83,6 +83,49 @@ func TestHostRules(t *testing.T) {
 	}
 }
 
+// A server that was given names answers to these, under the same conditions as to its
+// address, and to no other.
+func TestHostNames(t *testing.T) {
+	s := &proxy.Server{Policy: proxy.Policy{Names: []string{"gateway.lan", "wpad"}}}
+	address := sockstest.Serve(t, s, &sockstest.Egress{})
+	const agent = "\r\nUser-Agent: Mozilla/5.0"
+	for name, c := range map[string]struct {
+		head     string
+		answered bool
+	}{
+		"name":                    {"Host: gateway.lan:1080", true},
+		"another case":            {"Host: GateWay.LAN", true},
+		"dot at the end":          {"Host: gateway.lan.:1080", true},
+		"one label":               {"Host: wpad", true},
+		"visit of a browser":      {"Host: gateway.lan:1080\r\nAccept: text/html" + agent, true},
+		"own address":             {"Host: " + address, true},
+		"below":                   {"Host: a.gateway.lan", false},
+		"longer":                  {"Host: xgateway.lan", false},
+		"shorter":                 {"Host: lan", false},
+		"foreign":                 {"Host: evil.test", false},
+		"as a part":               {"Host: gateway.lan.evil.test", false},
+		"user before":             {"Host: gateway.lan@evil.test", false},
+		"two dots":                {"Host: gateway.lan..", false},
+		"space":                   {"Host: gateway .lan", false},
+		"empty label":             {"Host: .", false},
+		"page of elsewhere":       {"Host: gateway.lan:1080\r\nSec-Fetch-Site: cross-site", false},
+		"page of the same site":   {"Host: gateway.lan:1080\r\nSec-Fetch-Site: same-site", false},
+		"Origin":                  {"Host: gateway.lan:1080\r\nOrigin: http://evil.test", false},
+		"picture":                 {"Host: gateway.lan:1080\r\nAccept: image/avif" + agent, false},
+		"two hosts":               {"Host: gateway.lan\r\nHost: evil.test", false},
+		"cannot be read, foreign": {"Host: evil.test\r\nno colon", false},
+		"cannot be read":          {"Host: wpad\r\nno colon", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := ask(t, address, "GET / HTTP/1.1\r\n"+c.head+"\r\n\r\n")
+			if got := bytes.HasPrefix(b, []byte("HTTP/1.1 501 ")); got != c.answered || !got && len(b) > 0 {
+				t.Errorf("got %q, want an answer: %v", b, c.answered)
+			}
+		})
+	}
+}
+
 // A form without the header that says whose it is.
 func TestHostRulesForm(t *testing.T) {
 	address := sockstest.Serve(t, &proxy.Server{}, &sockstest.Egress{})

@@ -225,6 +225,7 @@ func (g *generation) policy(l *config.Listener) (*proxy.Policy, error) {
 		Prepare:          g.daemon.preparer(front),
 		Dialects:         dialectsOf(l.Dialects),
 		Route:            g.router(l),
+		Names:            l.Names,
 		ExtendedErrors:   g.extendedErrors(l),
 		HandshakeTimeout: l.HandshakeTimeout,
 		ConnectTimeout:   l.ConnectTimeout,

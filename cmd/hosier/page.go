@@ -44,6 +44,7 @@ func (g *generation) pageListener(l *config.Listener) page.Listener {
 		Users:    l.Users != "",
 		TLS:      l.TLSCert != "",
 		Rules:    g.pageRules(l),
+		Names:    l.Names,
 	}
 }
 

@@ -173,6 +173,9 @@ func (r *reader) checkSocket(l *Listener) {
 	if l.PeerUsers && !unix && !systemd {
 		r.fail(r.place(l, "peer-users"), "only a Unix socket tells who its peer is; remove peer-users, or listen on unix:/path")
 	}
+	if len(l.Names) > 0 && unix {
+		r.fail(r.place(l, "names"), "nobody reaches a Unix socket by a host name; remove names, or listen on host:port")
+	}
 	if len(l.ProxyFrom) > 0 && unix {
 		r.fail(r.place(l, "proxy-protocol-from"), "the peers of a Unix socket have no addresses; remove proxy-protocol-from, or listen on host:port")
 	}

@@ -66,6 +66,7 @@ type Listener struct {
 	TLSCert, TLSKey string // files; "" for no TLS
 	TLSClientCA     string // a certificate's common name is its user; "" asks for none
 	ProxyFrom       []netip.Prefix
+	Names           []string // of hosts, by which clients reach it: lower case, no dot at the end
 
 	Policy
 

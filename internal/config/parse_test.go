@@ -173,6 +173,7 @@ func TestValues(t *testing.T) {
 		{`limits.bytes-per-second = "7B"`, func(c *Config) any { return c.Limits.BytesPerSecond }, int64(7)},
 		{`limits.new-conns-per-second = 5`, func(c *Config) any { return c.Limits.NewConnsPerSecond }, 5},
 		{"[listener.a]\nlisten = \"unix:/run/a\"\nmode = \"0660\"", func(c *Config) any { return c.Listeners[0].Mode }, fs.FileMode(0o660)},
+		{"[listener.a]\nlisten = \"127.0.0.1:1\"\nnames = [\"Gateway.LAN.\", \"wpad\"]", func(c *Config) any { return c.Listeners[0].Names }, []string{"gateway.lan", "wpad"}},
 		{"users = \"u\"\n[listener.a]\nlisten = \"127.0.0.1:1\"\nusers = \"\"", func(c *Config) any { return c.Listeners[0].HasUsers() }, false},
 		{"idle-timeout = \"1s\"\n[listener.a]\nlisten = \"127.0.0.1:1\"", func(c *Config) any { return c.Listeners[0].IdleTimeout }, time.Second},
 		{"listen = [\"127.0.0.1:2\"]\n[listener.a]\nlisten = \":1\"\nallow-client = \"::1\"", func(c *Config) any { return listenerNames(c) }, []string{"127.0.0.1:2", "a"}},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"hosier/internal/rules"
+	"hosier/socks"
 )
 
 // What the tables are called in messages.
@@ -232,9 +234,19 @@ func (r *reader) listenerKeys(l *Listener) []key {
 		{"tls-key", r.path(&l.TLSKey)},
 		{"tls-client-ca", r.path(&l.TLSClientCA)},
 		{"proxy-protocol-from", r.prefixes(&l.ProxyFrom)},
+		{"names", listOf(r, &l.Names, "gateway.lan", parseHostName, itself)},
 	}
 	keys = append(keys, r.isolation(&l.Isolation)...)
 	return append(keys, r.policy(&l.Policy)...)
+}
+
+// parseHostName returns the host name in lower case, without the dot at its end.
+func parseHostName(text string) (string, error) {
+	a, err := socks.ParseHost(text)
+	if err != nil || a.Name == "" {
+		return "", errors.New(`write a host name such as "gateway.lan", without a port; an address is known without being written here`)
+	}
+	return strings.ToLower(strings.TrimSuffix(a.Name, ".")), nil
 }
 
 func (r *reader) mode(to *fs.FileMode) field {

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	texttemplate "text/template"
@@ -46,6 +47,9 @@ type Listener struct {
 	Users bool   // clients must log in with a password
 	TLS   bool   // dialects are spoken inside TLS
 	Rules []Rule // for the auto-configuration file
+
+	// Names are host names by which clients know the listener, in lower case.
+	Names []string
 }
 
 // Page is a handler for the port of a proxy. Whoever serves it has seen to it that only
@@ -60,17 +64,18 @@ type Page struct {
 	Program func(ctx context.Context, client, server netip.AddrPort) (name string, pid int)
 }
 
-// ServeHTTP answers /proxy.pac, and anything else with the page. The request's context
+// ServeHTTP answers /proxy.pac and /wpad.dat, which browsers look for by themselves (WPAD), and anything else with the page. The request's context
 // must have an [http.LocalAddrContextKey].
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	at := addressOf(r, local)
+	lost := p.isLost(r, local)
+	at := p.addressOf(r, local, lost)
 	get := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if own := !r.URL.IsAbs() || r.URL.Host == at.String(); own && get && r.URL.Path == "/proxy.pac" && at.Host != "" {
+	if !lost && get && isPAC(r.URL.Path) && at.Host != "" {
 		p.ServePAC(w, r, at.String())
 		return
 	}
-	d := p.data(r, at)
+	d := p.data(r, at, lost)
 	d.Asker, d.PID = p.asker(r, local)
 	if d.Program == nil {
 		d.tellFirst(d.Asker)
@@ -84,10 +89,31 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		must(textPage.Execute(w, d))
 		return
 	}
-	if !r.URL.IsAbs() && get && r.URL.Path == "/" { // it is what was asked for
+	if !lost && get && r.URL.Path == "/" { // it is what was asked for
 		code = http.StatusOK
 	}
 	writeHTML(w, code, "page", d)
+}
+
+// isLost reports whether the client takes this for its HTTP proxy, and wants something
+// else of it than what this port itself has.
+func (l *Listener) isLost(r *http.Request, local net.Addr) bool {
+	if !r.URL.IsAbs() {
+		return false
+	}
+	tcp, ok := local.(*net.TCPAddr)
+	port := r.URL.Port()
+	if port == "" {
+		port = "80"
+	}
+	if !ok || r.URL.Scheme != "http" || port != strconv.Itoa(tcp.Port) {
+		return true
+	}
+	host := strings.ToLower(r.URL.Hostname())
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap() != tcp.AddrPort().Addr().Unmap()
+	}
+	return !(host == "localhost" && tcp.IP.IsLoopback()) && !slices.Contains(l.Names, strings.TrimSuffix(host, "."))
 }
 
 // address is where clients reach the listener; a path if it is a Unix socket.
@@ -100,24 +126,33 @@ func (a address) String() string {
 	return net.JoinHostPort(a.Host, a.Port)
 }
 
-// addressOf is the address that the client came to, or a loopback one that it says it came
-// to: the port of a container or a tunnel may have another number outside.
-func addressOf(r *http.Request, local net.Addr) (a address) {
-	switch l := local.(type) {
+func isPAC(path string) bool { return path == "/proxy.pac" || path == "/wpad.dat" }
+
+// addressOf is the address that the client came to, or a loopback one or a name of the
+// listener that it says it came to: the port of a container or a tunnel may have another
+// number outside, and a certificate is for a name.
+func (l *Listener) addressOf(r *http.Request, local net.Addr, lost bool) (a address) {
+	switch local := local.(type) {
 	case *net.TCPAddr:
-		ap := l.AddrPort()
+		ap := local.AddrPort()
 		a = address{Host: ap.Addr().Unmap().String(), Port: strconv.Itoa(int(ap.Port()))}
 	case *net.UnixAddr:
-		return address{Path: l.Name}
+		return address{Path: local.Name}
 	}
 	host, port, err := net.SplitHostPort(r.Host)
-	if n, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || n == 0 || r.URL.IsAbs() {
+	if err != nil && l.TLS { // whose port is in the name of https
+		host, port, err = r.Host, "443", nil
+	}
+	if n, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || n == 0 || lost {
 		return a
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() && ip.Zone() == "" {
 		return address{Host: ip.Unmap().String(), Port: port}
 	} else if strings.EqualFold(host, "localhost") {
 		return address{Host: "127.0.0.1", Port: port}
+	}
+	if i := slices.Index(l.Names, strings.ToLower(strings.TrimSuffix(host, "."))); i >= 0 {
+		return address{Host: l.Names[i], Port: port}
 	}
 	return a
 }
@@ -161,9 +196,9 @@ type data struct {
 	JS        template.JS
 }
 
-func (p *Page) data(r *http.Request, at address) *data {
+func (p *Page) data(r *http.Request, at address, lost bool) *data {
 	d := &data{
-		Address: at, Lost: r.URL.IsAbs(), Users: p.Users, Secure: p.TLS, Dialects: p.words(),
+		Address: at, Lost: lost, Users: p.Users, Secure: p.TLS, Dialects: p.words(),
 		Programs: p.programs(at), CheckName: CheckName, CSS: template.CSS(style), JS: template.JS(script),
 	}
 	d.Lookup = (p.SOCKS5 || p.SOCKS4) && !p.TLS

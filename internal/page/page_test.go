@@ -159,7 +159,12 @@ func TestPageVisits(t *testing.T) {
 		says                         string
 	}{
 		{"visit", "GET", "/", html, 200, "It listens on <code>192.0.2.1:1080</code>"},
-		{"another path", "GET", "/wpad.dat", html, 501, "It listens on"},
+		{"another path", "GET", "/other", html, 501, "It listens on"},
+		{"WPAD", "GET", "/wpad.dat", "*/*", 200, "FindProxyForURL"},
+		{"visit by itself as HTTP proxy", "GET", "http://192.0.2.1:1080/", html, 200, "It listens on <code>192.0.2.1:1080</code>"},
+		{"another port by HTTP proxy", "GET", "http://192.0.2.1:8080/", html, 501, "plain HTTP proxy"},
+		{"localhost by HTTP proxy", "GET", "http://localhost:1080/", html, 501, "plain HTTP proxy"},
+		{"another scheme by HTTP proxy", "GET", "ftp://192.0.2.1:1080/proxy.pac", html, 501, "plain HTTP proxy"},
 		{"HTTP proxy", "GET", "http://example.test/", html, 501, "Firefox is set to use it as a plain HTTP proxy"},
 		{"picture by HTTP proxy", "GET", "http://example.test/a.png", "image/*", 501, "used it as a plain HTTP proxy"},
 		{"PAC of elsewhere by HTTP proxy", "GET", "http://example.test/proxy.pac", html, 501, "plain HTTP proxy"},
@@ -243,6 +248,27 @@ func TestPageAddress(t *testing.T) {
 		w := seeAt(t, p, r, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(tt.local)))
 		if !strings.Contains(w.Body.String(), tt.want) {
 			t.Errorf("%+v: the page says\n%s", tt, w.Body)
+		}
+	}
+	lan := Listener{Dialects: everything, Names: []string{"gateway.lan", "wpad"}}
+	for _, tt := range []struct {
+		Listener
+		host, target, want string
+	}{
+		{lan, "gateway.lan:1080", "/", "socks5h://gateway.lan:1080 "},
+		{lan, "GATEWAY.lan.:8080", "/", "socks5h://gateway.lan:8080 "}, // a port that is forwarded
+		{lan, "gateway.lan:1080", "/proxy.pac", `"SOCKS5 gateway.lan:1080; PROXY`},
+		{lan, "gateway.lan:1080", "http://gateway.lan:1080/proxy.pac", `"SOCKS5 gateway.lan:1080; PROXY`},
+		{lan, "gateway.lan:99", "http://gateway.lan:99/proxy.pac", "used it as a plain HTTP proxy"},
+		{lan, "wpad", "/wpad.dat", `"SOCKS5 192.0.2.1:1080; PROXY`}, // no name that a browser would look up
+		{lan, "evil.test:1080", "/", "socks5h://192.0.2.1:1080 "},
+		{Listener{Dialects: everything, Names: lan.Names, TLS: true}, "gateway.lan", "/", "https://gateway.lan:443 "},
+		{Listener{Dialects: everything, Names: lan.Names, TLS: true}, "gateway.lan:1443", "/proxy.pac", `"HTTPS gateway.lan:1443"`},
+	} {
+		r := request("GET", tt.target, "curl/8", "*/*")
+		r.Host = tt.host
+		if w := see(t, &Page{Listener: tt.Listener}, r); !strings.Contains(w.Body.String(), tt.want) {
+			t.Errorf("%s %s: it does not say %q:\n%s", tt.host, tt.target, tt.want, w.Body)
 		}
 	}
 	for _, target := range []string{"/", "/proxy.pac"} {
