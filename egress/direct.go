@@ -6,19 +6,20 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"syscall"
 	"time"
 
 	"hosier/socks"
 )
 
-// directTimeout bounds one connection attempt. A host that is there answers in far
-// less; one that is not shall not hold a client for the two minutes that a kernel tries.
+// directTimeout bounds one request for a connection, the lookup included. A host that is
+// there answers in far less; one that is not shall not hold a client for the two minutes that
+// a kernel tries.
 const directTimeout = 30 * time.Second
 
-// Direct is the way out by this host's own network: it looks names up, and connects.
-// Where a name has several addresses they are raced (RFC 8305, as net.Dialer does it).
-// The zero value is ready. A Direct may be used by many goroutines at once, and must
+// Direct is the way out by this host's own network: it looks names up, and connects. Where a
+// name has several addresses they are raced (RFC 8305). It never connects to 0.0.0.0/8 or
+// ::, which the kernel would take for this host: DNS filters answer so for names that they
+// block. The zero value is ready. A Direct may be used by many goroutines at once, and must
 // not change meanwhile.
 type Direct struct {
 	// DNS is the server, ip:port, that is asked instead of the system's. Names are then
@@ -27,8 +28,13 @@ type Direct struct {
 	DNS string
 
 	// Allow judges each address before it is connected to, and each that a lookup
-	// answers or is about. Its error is the request's. It must not wait. Nil allows all.
+	// answers or is about. Its error is the request's, if no address is left. It must not
+	// wait. Nil allows all.
 	Allow func(r *socks.Request, ip netip.Addr) error
+
+	// Lookups bounds the lookups under way, of all Directs that share the channel: each
+	// holds a place in it, and waits up to 10 s for one. Nil does not bound them.
+	Lookups chan struct{}
 }
 
 // Dial connects to the target. The bound address is the connection's own.
@@ -36,28 +42,43 @@ func (d *Direct) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Ad
 	if err := refuseOnion(r.Addr); err != nil {
 		return nil, socks.Addr{}, err
 	}
-	dialer := net.Dialer{Timeout: directTimeout, Resolver: d.resolver()}
-	// Nobody wins anything by MPTCP to an arbitrary server, and its sockets cannot be spliced.
-	dialer.SetMultipathTCP(false)
-	if d.Allow != nil {
-		dialer.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
-			ap, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return fmt.Errorf("address to dial: %w", err)
-			}
-			return d.Allow(r, ap.Addr().Unmap())
-		}
+	ctx, cancel := context.WithTimeout(ctx, directTimeout)
+	defer cancel()
+	all, err := d.addresses(ctx, r)
+	if err != nil {
+		return nil, socks.Addr{}, err
 	}
-	network := "tcp"
-	if r.Version == socks.V4 {
-		network = "tcp4" // an IPv6 bound address could not even be told
+	all, err = keep(all, func(ip netip.Addr) error { return d.judge(r, ip) })
+	if err != nil {
+		return nil, socks.Addr{}, err
 	}
-	c, err := dialer.DialContext(ctx, network, d.target(r.Addr))
+	c, err := race(ctx, all, r.Addr.Port)
 	if err != nil {
 		return nil, socks.Addr{}, err
 	}
 	local, _ := c.LocalAddr().(*net.TCPAddr)
 	return c, socks.AddrFrom(local.AddrPort()), nil
+}
+
+// addresses are those of the target, of which SOCKS4 cannot use IPv6: not even the bound
+// address could be put into its reply.
+func (d *Direct) addresses(ctx context.Context, r *socks.Request) ([]netip.Addr, error) {
+	if !r.Addr.IP.IsValid() {
+		return d.lookup(ctx, networkOf(r), r.Addr.Name)
+	}
+	ip := r.Addr.IP.Unmap()
+	if r.Version == socks.V4 && !ip.Is4() {
+		return nil, &net.AddrError{Err: "SOCKS4 has no IPv6", Addr: ip.String()}
+	}
+	return []netip.Addr{ip}, nil
+}
+
+// networkOf is "ip4" where only IPv4 addresses are of use, and otherwise "ip".
+func networkOf(r *socks.Request) string {
+	if r.Version == socks.V4 {
+		return "ip4"
+	}
+	return "ip"
 }
 
 // Plain says that nothing but to connect is to be done for an address, once Allow has.
@@ -66,11 +87,12 @@ func (d *Direct) Plain(r *socks.Request) (to netip.AddrPort, limit time.Duration
 	if !ip.IsValid() || ip.Zone() != "" || r.Version == socks.V4 && !ip.Is4() {
 		return to, 0, nil
 	}
-	return netip.AddrPortFrom(ip, r.Addr.Port), directTimeout, d.allow(r, ip)
+	return netip.AddrPortFrom(ip, r.Addr.Port), directTimeout, d.judge(r, ip)
 }
 
 // Resolve looks the name up: its IPv4 address if it has one, else, not for SOCKS4, its
-// IPv6 address. An address is its own answer.
+// IPv6 address. An address is its own answer. What the answer is, 0.0.0.0 as well, is the
+// client's to judge.
 func (d *Direct) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error) {
 	if err := refuseOnion(r.Addr); err != nil {
 		return netip.Addr{}, err
@@ -78,22 +100,20 @@ func (d *Direct) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, err
 	if r.Addr.IP.IsValid() {
 		return r.Addr.IP, nil
 	}
-	network := "ip"
-	if r.Version == socks.V4 {
-		network = "ip4"
-	}
-	all, err := d.resolver().LookupNetIP(ctx, network, d.rooted(r.Addr.Name))
+	all, err := d.lookup(ctx, networkOf(r), r.Addr.Name)
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	best := all[0].Unmap()
+	all, err = keep(all, func(ip netip.Addr) error { return d.allow(r, ip) })
+	if err != nil {
+		return netip.Addr{}, err
+	}
 	for _, ip := range all {
-		if ip = ip.Unmap(); ip.Is4() {
-			best = ip
-			break
+		if ip.Is4() {
+			return ip, nil
 		}
 	}
-	return best, d.allow(r, best)
+	return all[0], nil
 }
 
 // ResolvePTR looks the name of the address up, in the form that a RESOLVE takes:
@@ -103,7 +123,7 @@ func (d *Direct) ResolvePTR(ctx context.Context, r *socks.Request) (string, erro
 	if err := d.allow(r, ip); err != nil {
 		return "", err
 	}
-	names, err := d.resolver().LookupAddr(ctx, ip.String())
+	names, err := d.lookupAddr(ctx, ip)
 	if err != nil {
 		return "", err
 	}
@@ -119,35 +139,33 @@ func (d *Direct) allow(r *socks.Request, ip netip.Addr) error {
 	return d.Allow(r, ip)
 }
 
-func (d *Direct) resolver() *net.Resolver {
-	return &net.Resolver{
-		PreferGo: d.DNS != "",
-		Dial: func(ctx context.Context, network, server string) (net.Conn, error) {
-			if d.DNS != "" {
-				server = d.DNS
-			}
-			c, err := new(net.Dialer).DialContext(ctx, network, server)
-			if err == nil {
-				// Without this a lookup that nobody waits for goes on for seconds. The
-				// context is that of the one question, and ends with it.
-				context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
-			}
-			return c, err
-		},
+// thisNetwork is what Linux connects to as if it were 127.0.0.1, where it connects to it at all
+// (RFC 1122 section 3.2.1.3: never a destination).
+var thisNetwork = netip.MustParsePrefix("0.0.0.0/8")
+
+// judge is whether this host may connect to ip. A refusal by a rule comes first: it says more.
+func (d *Direct) judge(r *socks.Request, ip netip.Addr) error {
+	if err := d.allow(r, ip); err != nil {
+		return err
 	}
+	if ip.IsUnspecified() || thisNetwork.Contains(ip) {
+		return fmt.Errorf("%v would be this host: %w", ip, socks.HostUnreachable)
+	}
+	return nil
 }
 
-// rooted keeps a search list away from a name.
-func (d *Direct) rooted(name string) string {
-	if d.DNS == "" || strings.HasSuffix(name, ".") {
-		return name
+// keep returns the addresses that are not refused; the error is that of the first if all are.
+func keep(all []netip.Addr, judge func(netip.Addr) error) (kept []netip.Addr, err error) {
+	for _, ip := range all {
+		refusal := judge(ip)
+		if refusal == nil {
+			kept = append(kept, ip)
+		} else if err == nil {
+			err = refusal
+		}
 	}
-	return name + "."
-}
-
-func (d *Direct) target(a socks.Addr) string {
-	if a.Name != "" {
-		a.Name = d.rooted(a.Name)
+	if len(kept) > 0 {
+		return kept, nil
 	}
-	return a.String()
+	return nil, err
 }
