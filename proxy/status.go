@@ -26,8 +26,8 @@ func (p *Policy) told(r *socks.Request, err error) socks.Status {
 func isLookup(c socks.Command) bool { return c == socks.Resolve || c == socks.ResolvePTR }
 
 // statusOf maps errors to codes. The order matters: a failure of another proxy says
-// nothing about the target whatever it wraps, and a failure of a DNS server nothing
-// about a connection.
+// nothing about the target whatever it wraps, a failure of a DNS server nothing about a
+// connection, and what failed for want of descriptors here nothing about a name.
 func statusOf(err error) socks.Status {
 	if err == nil {
 		return socks.Succeeded // before what follows is allocated
@@ -48,6 +48,8 @@ func statusOf(err error) socks.Status {
 		return status
 	case errors.Is(err, errors.ErrUnsupported):
 		return socks.CommandNotSupported
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return socks.GeneralFailure
 	case errors.As(err, &dns):
 		if dns.IsTimeout {
 			return socks.TTLExpired

@@ -40,6 +40,7 @@ func TestStatus(t *testing.T) {
 		{"no such name", &net.DNSError{Err: "no such host", IsNotFound: true}, socks.HostUnreachable, 503, "end/RESOLVEFAILED"},
 		{"DNS server failed", &net.DNSError{Err: "server misbehaving", IsTemporary: true}, socks.HostUnreachable, 503, "end/RESOLVEFAILED"},
 		{"DNS timed out", &net.DNSError{Err: "i/o timeout", IsTimeout: true}, socks.TTLExpired, 504, "end/TIMEOUT"},
+		{"no descriptor to ask DNS with", &net.DNSError{Err: "too many open files", UnwrapErr: dial(syscall.EMFILE)}, socks.GeneralFailure, 500, "end/MISC"},
 		{"no address of this family", &net.OpError{Op: "dial", Err: &net.AddrError{Err: "no suitable address found"}}, socks.HostUnreachable, 503, "end/RESOLVEFAILED"},
 		{"deadline", fmt.Errorf("dial: %w", context.DeadlineExceeded), socks.TTLExpired, 504, "end/TIMEOUT"},
 		{"i/o timeout", os.ErrDeadlineExceeded, socks.TTLExpired, 504, "end/TIMEOUT"},
