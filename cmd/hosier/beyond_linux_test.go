@@ -162,28 +162,36 @@ func TestAllowClient(t *testing.T) {
 	}
 }
 
-// TestPublicTargets has a network to itself, in which addresses of every kind exist. A
-// client from elsewhere comes to the public ones, and to no other.
+// TestPublicTargets has a network to itself, in which addresses of every kind exist, and another
+// one beside it. A client from elsewhere comes to the public ones there, and to none that is
+// this host's.
 func TestPublicTargets(t *testing.T) {
 	enterNewNetwork(t,
 		"link set lo up",
-		"address add 9.9.9.9/32 dev lo", // this host's own
-		"route add local 8.8.4.0/24 dev lo",
+		"address add 9.9.9.9/32 dev lo",     // this host's own
+		"route add local 9.9.8.0/24 dev lo", // so, too, without being an address of an interface
 		"route add local 10.0.0.0/8 dev lo",
 		"route add local 169.254.169.254 dev lo",
+		"route add local 168.63.129.16 dev lo",
+		"link add near type veth peer name far",
+		"address add 8.8.4.1/24 dev near",
+		"link set near up",
 	)
 	l, err := net.Listen("tcp", "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	serveTCP(t, l, func(c net.Conn) {
-		io.WriteString(c, c.LocalAddr().(*net.TCPAddr).IP.String()) // where it was reached
-	})
+	where := func(c net.Conn) {
+		io.WriteString(c, c.LocalAddr().(*net.TCPAddr).IP.String())
+	}
+	serveTCP(t, l, where)
 	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	serveTCP(t, listenBeside(t, "0.0.0.0:"+port, "far", "address add 8.8.4.4/24 dev far", "link set far up"), where)
 	dns := sockstest.NewDNS(t)
 	dns.Set("public.hosier.test", "8.8.4.4")
 	dns.Set("mixed.hosier.test", "10.0.0.1", "8.8.4.4")
 	dns.Set("private.hosier.test", "10.0.0.1")
+	dns.Set("own.hosier.test", "9.9.8.7")
 	h := start(t, "--dns", dns.Addr, "--listen", "0.0.0.0:0", "--listen", "127.0.0.1:0", "--allow-client", "127.0.0.1")
 	outside := client{reachable(h.addr(), "127.0.0.1"), "127.0.0.1"}
 	inside := client{h.addrs[1], "127.0.0.1"}
@@ -195,6 +203,9 @@ func TestPublicTargets(t *testing.T) {
 		{"10.0.0.1", "", "10.0.0.1"},
 		{"169.254.169.254", "", "169.254.169.254"},
 		{"9.9.9.9", "", "9.9.9.9"},
+		{"9.9.8.7", "", "9.9.8.7"},
+		{"168.63.129.16", "", "168.63.129.16"},
+		{"own.hosier.test", "", "9.9.8.7"},
 		{"127.0.0.1", "", "127.0.0.1"},
 	} {
 		if got := outside.reach(t, net.JoinHostPort(tt.host, port)); got != tt.outside {
@@ -243,4 +254,48 @@ func enterNewNetwork(t *testing.T, commands ...string) {
 			t.Fatalf("ip %s: %v: %s", command, err, out)
 		}
 	}
+}
+
+// listenBeside listens in another new network, which gets the interface and then carries out the
+// commands.
+func listenBeside(t *testing.T, address, device string, commands ...string) net.Listener {
+	t.Helper()
+	ip := program(t, "ip", "iproute2")
+	var (
+		threads = make(chan int)
+		moved   = make(chan struct{})
+		opened  = make(chan net.Listener)
+	)
+	go func() {
+		defer close(opened)
+		defer close(threads)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			t.Error(err)
+			return
+		}
+		threads <- unix.Gettid()
+		<-moved
+		for _, command := range commands {
+			if out, err := exec.Command(ip, strings.Fields(command)...).CombinedOutput(); err != nil {
+				t.Errorf("ip %s: %v: %s", command, err, out)
+				return
+			}
+		}
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		opened <- l
+	}()
+	if out, err := exec.Command(ip, "link", "set", device, "netns", strconv.Itoa(<-threads)).CombinedOutput(); err != nil {
+		t.Errorf("ip link set: %v: %s", err, out)
+	}
+	close(moved)
+	l := <-opened
+	if l == nil {
+		t.FailNow()
+	}
+	return l
 }

@@ -57,6 +57,7 @@ type daemon struct {
 	current   atomic.Pointer[generation]
 	failed    chan error // a listener ended by itself
 	limits    limits.Limiter
+	lookups   chan struct{} // a place for each that may be under way
 	telemetry *telemetry.Telemetry
 	leaks     *leaks.Watch
 	socks4    rate.Sometimes // tells of SOCKS4 clients of listeners with users
@@ -81,9 +82,11 @@ type opened struct {
 
 // newDaemon returns a daemon that has opened nothing. The writer must not block.
 func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
+	conns, lookups := shares(descriptors(), c.MaxConns)
 	d := &daemon{
 		source: s, started: time.Now(), listeners: map[string]*opened{}, failed: make(chan error, 1),
-		socks4: rate.Sometimes{First: 1, Interval: time.Minute},
+		lookups: make(chan struct{}, lookups),
+		socks4:  rate.Sometimes{First: 1, Interval: time.Minute},
 	}
 	d.stderr = stderr
 	lines := logging.NewHandler(stderr, c.Log.JSON, &d.level)
@@ -96,7 +99,7 @@ func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
 		Prompt:    true, // rules and limits are in memory
 		PolicyFor: func(ses *proxy.Session) *proxy.Policy { return d.current.Load().policies[ses.Listener] },
 		Closed:    d.closed,
-		MaxConns:  maxConns(c.MaxConns),
+		MaxConns:  conns,
 		Log:       d.log,
 	}
 	return d

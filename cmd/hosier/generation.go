@@ -119,7 +119,7 @@ func (l *listenerWays) of(names []string) *way {
 func (l *listenerWays) egress(x *exit) proxy.Egress {
 	switch x.kind {
 	case rules.Direct:
-		return &egress.Direct{DNS: l.generation.config.DNS, Allow: l.allow}
+		return &egress.Direct{DNS: l.generation.config.DNS, Allow: l.allow, Lookups: l.generation.daemon.lookups}
 	case rules.Tor:
 		return &tor.Isolated{Pool: x.pool, Isolation: l.isolation[x.name]}
 	}
@@ -340,7 +340,7 @@ func admits(l *config.Listener, r *socks.Request) bool {
 		return true
 	}
 	for _, p := range l.AllowClient {
-		if p.Contains(r.Client.Addr()) {
+		if p.Contains(r.Client.Addr().WithZone("")) {
 			return true
 		}
 	}

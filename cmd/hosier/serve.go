@@ -206,12 +206,3 @@ func screenOn(stderr io.Writer, queue *logging.Queue) io.Writer {
 	}
 	return queue
 }
-
-// maxConns leaves some descriptors to everything else; a connection takes two.
-func maxConns(asked int) int {
-	const rest = 64
-	if asked > 0 {
-		return asked
-	}
-	return max(descriptors()-rest, 2*rest) / 2
-}

@@ -46,7 +46,7 @@ var (
 // Prepare is for [proxy.Policy]. Its errors wrap [ErrHeader], [ErrPeer], [ErrTLS] or
 // [ErrNoName].
 func (f *Front) Prepare(ctx context.Context, ses *proxy.Session, c net.Conn) (net.Conn, error) {
-	if slices.ContainsFunc(f.ProxyFrom, func(p netip.Prefix) bool { return p.Contains(ses.Client.Addr()) }) {
+	if slices.ContainsFunc(f.ProxyFrom, func(p netip.Prefix) bool { return p.Contains(ses.Client.Addr().WithZone("")) }) {
 		client, err := readHeader(c)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrHeader, err)
