@@ -141,6 +141,24 @@ func TestNotify(t *testing.T) {
 	m.awaitStates(t, &told, "STOPPING=1")
 }
 
+// A listener that would have the place of a socket of systemd's is refused with what to write.
+func TestActivatedInTheWay(t *testing.T) {
+	m, told := newManager(t), 0
+	file := filepath.Join(t.TempDir(), "hosier.toml")
+	writeConfig(t, file, "listen = \"systemd:socks\"\nvia = \"direct\"\n")
+	p := m.start(t, "--config", file)
+	m.awaitStates(t, &told, "READY=1")
+	writeConfig(t, file, "listen = \""+m.addr+"\"\nvia = \"direct\"\n")
+	p.signal(t, syscall.SIGHUP)
+	p.awaitLog(t, "listen "+m.addr+": .*write systemd:socks")
+	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	c, err := converse(m.addr, echo)
+	if err != nil || c == nil {
+		t.Fatal(c, err)
+	}
+	c.Close()
+}
+
 // While hosier restarts, systemd keeps the port: who comes meanwhile waits for the next
 // hosier, and nobody is refused or lost.
 func TestRestartUnderLoad(t *testing.T) {

@@ -32,7 +32,7 @@ func startConsoleWith(t *testing.T, text string, args ...string) (h *consoleHost
 // the file has mistakes.
 func consoleReloads(t *testing.T, browser context.Context) {
 	s := newSite(t)
-	h, file := startConsoleWith(t, "[limits]\nconns-per-client = 99\n", "--dns", s.dns.Addr)
+	h, file := startConsoleWith(t, "[limits]\nconns-per-client = 99\n", "--via", "direct", "--dns", s.dns.Addr)
 	h.signIn(t, browser)
 	s.dns.Set("secret.test", "127.0.0.1")
 	c := connectThrough(t, h.addr(), "secret.test:"+s.port)

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,15 +70,6 @@ type daemon struct {
 	adminAt   string             // where that is; "" for nowhere
 }
 
-// opened is a listener that is open.
-type opened struct {
-	net.Listener
-	name     string // as sessions know it
-	mode     os.FileMode
-	deferred bool        // defer-accept is asked for
-	gone     atomic.Bool // closed by a reload
-}
-
 // newDaemon returns a daemon that has opened nothing. The writer must not block.
 func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
 	conns, lookups := shares(descriptors(), c.MaxConns)
@@ -113,19 +103,19 @@ func (d *daemon) start(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	opening, err := d.openAll(ctx, g)
+	change, err := d.openAll(ctx, g)
 	if err != nil {
 		return err
 	}
 	control, err := d.openControl(ctx, g)
 	if err != nil {
-		closeAll(opening)
+		d.undo(ctx, change)
 		return err
 	}
 	if control != nil {
 		d.control = control
 	}
-	d.put(ctx, g, opening)
+	d.put(ctx, g, change)
 	if err := d.serveAdmin(ctx, g); err != nil {
 		return err
 	}
@@ -135,78 +125,8 @@ func (d *daemon) start(ctx context.Context, c *config.Config) error {
 	return listen.Notify("READY=1")
 }
 
-// openAll opens the listeners of g that are not open yet, and gives each its policy; or
-// none of them.
-func (d *daemon) openAll(ctx context.Context, g *generation) (opening []*opened, err error) {
-	defer func() {
-		if err != nil {
-			closeAll(opening)
-		}
-	}()
-	for i := range g.config.Listeners {
-		l := &g.config.Listeners[i]
-		o := d.listeners[keyOf(l)]
-		switch {
-		case o == nil:
-			if o, err = d.openListener(ctx, l); err != nil {
-				return opening, err
-			}
-			opening = append(opening, o)
-		case o.mode != l.Mode || o.deferred != l.DeferAccept:
-			return opening, usageError{fmt.Errorf("%v: mode and defer-accept cannot change while the listener is open; restart hosier", l.At)}
-		}
-		if x := g.leadsToListener(o.Addr()); x != nil {
-			return opening, usageError{fmt.Errorf("via %s leads back to the listener %s: every connection would go in a circle", redacted(x.via), o.name)}
-		}
-		p, err := g.policy(l)
-		if err != nil {
-			return opening, err
-		}
-		g.policies[o.name], g.at[l.Name] = p, o.name
-	}
-	return opening, nil
-}
-
-func (d *daemon) openListener(ctx context.Context, l *config.Listener) (*opened, error) {
-	nl, err := listen.Open(ctx, l.Address, l.Mode)
-	if err != nil {
-		err = fmt.Errorf("listen %s: %w", l.Address, err)
-		if bad := (*listen.AddressError)(nil); errors.As(err, &bad) {
-			err = usageError{err}
-		}
-		return nil, err
-	}
-	o := &opened{Listener: nl, name: proxy.ListenerName(nl.Addr()), mode: l.Mode, deferred: l.DeferAccept}
-	if l.DeferAccept {
-		if err := listen.DeferAccept(nl, l.HandshakeTimeout); err != nil {
-			d.log.Warn("defer-accept is not in force", "listener", o.name, "error", err)
-		}
-	}
-	if !listen.IsLocal(nl.Addr()) && !l.IsGuarded() { // a socket of systemd: the file could not tell
-		nl.Close()
-		return nil, usageError{fmt.Errorf("listen %s: other hosts could reach %s, and anyone there could use it: "+
-			"name the clients that may with allow-client, or a file of users", l.Address, o.name)}
-	}
-	return o, nil
-}
-
-// keyOf is by what a reload knows a listener again: its address, or where that is chosen by the
-// system, and so may stand there several times, its name as well.
-func keyOf(l *config.Listener) string {
-	if strings.HasSuffix(l.Address, ":0") {
-		return l.Address + " " + l.Name
-	}
-	return l.Address
-}
-
-func closeAll(all []*opened) {
-	for _, o := range all {
-		o.Close()
-	}
-}
-
 // put makes g the generation of new connections, and serves the listeners that are new.
-func (d *daemon) put(ctx context.Context, g *generation, opening []*opened) {
+func (d *daemon) put(ctx context.Context, g *generation, c *listenerChange) {
 	d.setLevel(g.config.Log)
 	d.telemetry.Tell(redactor(g.config.Log), g.config.Log.Connections)
 	for _, x := range g.exits {
@@ -223,28 +143,7 @@ func (d *daemon) put(ctx context.Context, g *generation, opening []*opened) {
 		d.adoptOpen()
 	}
 	d.current.Store(g)
-	for _, o := range opening {
-		fmt.Fprintf(d.stderr, "listening on %s\n", o.name)
-		go d.serve(o)
-	}
-	listeners := map[string]*opened{}
-	for i := range g.config.Listeners {
-		l := &g.config.Listeners[i]
-		o := d.listeners[keyOf(l)]
-		if o == nil {
-			o = opening[0]
-			opening = opening[1:]
-		}
-		listeners[keyOf(l)] = o
-	}
-	for key, o := range d.listeners {
-		if listeners[key] != o {
-			o.gone.Store(true)
-			d.server.CloseListener(o.Listener)
-			fmt.Fprintf(d.stderr, "no longer listening on %s\n", o.name)
-		}
-	}
-	d.listeners = listeners
+	d.putListeners(g, c)
 }
 
 // adoptOpen has limits that are new count the connections that are open.
@@ -268,8 +167,13 @@ func (d *daemon) serve(o *opened) {
 	if o.gone.Load() || errors.Is(err, proxy.ErrServerClosed) {
 		return
 	}
+	d.fail(fmt.Errorf("listener %s: %w", o.name, err))
+}
+
+// fail has run end.
+func (d *daemon) fail(err error) {
 	select {
-	case d.failed <- fmt.Errorf("listener %s: %w", o.name, err):
+	case d.failed <- err:
 	default: // one reason to end is enough
 	}
 }
@@ -415,11 +319,11 @@ func (d *daemon) replace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	opening, err := d.openAll(ctx, g)
+	change, err := d.openAll(ctx, g)
 	if err != nil {
 		return err
 	}
-	d.put(ctx, g, opening)
+	d.put(ctx, g, change)
 	d.text = text
 	if missing > 0 {
 		d.every.Warn("the configuration file ends where the one before it went on", "file", d.source.file, "lines", missing,

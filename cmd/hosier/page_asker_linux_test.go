@@ -17,6 +17,7 @@ func TestPageNamesProgram(t *testing.T) {
 	curl := program(t, "curl", "curl")
 	dir := t.TempDir()
 	h := startConfig(t, dir, `
+via = "direct"
 [listener.all]
 listen = "0.0.0.0:0"
 allow-client = "127.0.0.0/8"

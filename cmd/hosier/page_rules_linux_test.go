@@ -105,8 +105,8 @@ func TestPageCheckAndRules(t *testing.T) {
 		{"nothing allowed", "[[rule]]\nto = \"example.org\"\nvia = \"direct\"\n", "127.0.0.1:0", true},
 		{"refused", "via = \"direct\"\n[[rule]]\nto = \".invalid\"\nrefuse = true\n", "127.0.0.1:0", true},
 		{"sent on", "via = \"socks5://127.0.0.1:1\"\n", "127.0.0.1:0", true},
-		{"client in allow-client", "allow-client = \"127.0.0.0/8\"\n", "0.0.0.0:0", true},
-		{"another client", "allow-client = \"192.0.2.0/24\"\n", "0.0.0.0:0", false},
+		{"client in allow-client", "via = \"direct\"\nallow-client = \"127.0.0.0/8\"\n", "0.0.0.0:0", true},
+		{"another client", "via = \"direct\"\nallow-client = \"192.0.2.0/24\"\n", "0.0.0.0:0", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "h.toml")

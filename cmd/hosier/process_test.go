@@ -36,7 +36,12 @@ func startUnder(tb testing.TB, wrapper []string, args ...string) *process {
 	if !slices.Contains(args, "--listen") {
 		args = append([]string{"--listen", "127.0.0.1:0"}, args...)
 	}
-	words := slices.Concat(wrapper, []string{"hosier", "serve"}, args)
+	return startWords(tb, count(args, "--listen"), slices.Concat(wrapper, []string{"hosier", "serve"}, args)...)
+}
+
+// startWords runs a command line that becomes a hosier with so many listeners.
+func startWords(tb testing.TB, listeners int, words ...string) *process {
+	tb.Helper()
 	p := &process{cmd: exec.Command(words[0], words[1:]...), exited: make(chan struct{})}
 	p.cmd.Env = append(withoutProxies(os.Environ()), "XDG_STATE_HOME="+stateDirFor(tb))
 	p.cmd.Stderr = &p.log
@@ -54,7 +59,7 @@ func startUnder(tb testing.TB, wrapper []string, args ...string) *process {
 			tb.Errorf("hosier has a data race:\n%s", p.log.String())
 		}
 	})
-	p.awaitListeners(tb, count(args, "--listen"))
+	p.awaitListeners(tb, listeners)
 	return p
 }
 

@@ -88,7 +88,7 @@ func TestReloadUnderLoad(t *testing.T) {
 
 // converse greets, and if it is welcome, has 4 bytes echoed. Otherwise there is no connection.
 func converse(proxy, target string) (net.Conn, error) {
-	c, err := net.Dial("tcp", proxy)
+	c, err := dial(proxy)
 	if err != nil {
 		return nil, err
 	}

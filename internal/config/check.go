@@ -247,6 +247,7 @@ func (r *reader) checkWays(d *draft) {
 	if r.file != "" && d.saysNothing() {
 		r.fail(r.pos(0), "%s where requests go, and hosier connects directly only if that is written; "+
 			`write via = "direct", "tor" or another egress at the top of the file`, d.silence())
+		return
 	}
 	isDirect := func(e *Egress) bool { return e.Kind == rules.Direct }
 	isTor := func(e *Egress) bool { return e.Kind == rules.Tor }

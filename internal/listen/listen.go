@@ -90,13 +90,19 @@ func RemoveStale(path string) error {
 	c, err := net.Dial("unix", path)
 	if err == nil {
 		c.Close()
-		return errors.New("another program listens there")
+		return ErrTaken
 	}
 	if !isRefusal(err) {
 		return err
 	}
 	return os.Remove(path)
 }
+
+// IsTaken reports whether Open failed since something else listens there.
+func IsTaken(err error) bool { return errors.Is(err, ErrTaken) || errors.Is(err, addressInUse) }
+
+// ErrTaken is the error of a Unix socket that a program listens on.
+var ErrTaken = errors.New("another program listens there")
 
 // IsLocal reports whether only programs of this host can reach the listener.
 func IsLocal(a net.Addr) bool {

@@ -15,6 +15,9 @@ func Privately(listen func() (net.Listener, error)) (net.Listener, error) {
 	return listen()
 }
 
+// addressInUse is what the system says of an address that something listens on.
+const addressInUse = syscall.EADDRINUSE
+
 func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
 
 // isRefusal reports whether err says that nobody listens. A program that is too busy to

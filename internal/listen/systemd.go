@@ -3,6 +3,7 @@ package listen
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -55,6 +56,30 @@ func activated(name string) (net.Listener, error) {
 		u.SetUnlinkOnClose(false) // the file is systemd's
 	}
 	return l, nil
+}
+
+// InheritedAt returns the name of the socket that came with this process and keeps others
+// from listening at an address; "" if none does.
+func InheritedAt(address netip.AddrPort) string {
+	all, err := inherited()
+	if err != nil {
+		return ""
+	}
+	for _, f := range all {
+		l, err := net.FileListener(f)
+		if err != nil {
+			continue
+		}
+		bound, ok := l.Addr().(*net.TCPAddr)
+		l.Close()
+		if !ok || bound.Port != int(address.Port()) {
+			continue
+		}
+		if have := bound.AddrPort().Addr().Unmap(); have == address.Addr() || have.IsUnspecified() || address.Addr().IsUnspecified() {
+			return f.Name()
+		}
+	}
+	return ""
 }
 
 func takeInherited() ([]*os.File, error) {
