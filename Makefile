@@ -1,10 +1,11 @@
 .PHONY: test install-test-programs lint fmt fuzz bench benchmarks compatibility screenshots dist deb
 
 test: install-test-programs
+	@echo 'testing: 5 to 20 minutes the first time, when Go compiles all of it; go test -v names what is skipped' >&2
 	go test -race ./...
 
-# What the tests run besides Go: from Debian, where this may install it. A test whose
-# program is missing is skipped, but fails where CI=true.
+# What the tests run besides Go: from Debian, where this may install it, as root. A test
+# whose program is missing is skipped, but fails where CI=true.
 install-test-programs:
 	@bash .ci/install-test-programs
 

@@ -58,7 +58,7 @@ func TestBuild(t *testing.T) {
 	})
 	t.Run("config", func(t *testing.T) { output(t, hosier, "check", "hosier.toml") })
 	t.Run("sandbox", func(t *testing.T) { staysInSandbox(t, hosier) })
-	t.Run("empty root", func(t *testing.T) { runsInEmptyRoot(t, hosier) })
+	t.Run("image", func(t *testing.T) { isImage(t, dir) })
 }
 
 func read(t *testing.T, file string) string {

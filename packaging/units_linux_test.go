@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -92,7 +91,9 @@ func staysInSandbox(t *testing.T, hosier string) {
 	may, families := allowed(t), directive(t, "RestrictAddressFamilies")
 	trace, config := filepath.Join(t.TempDir(), "trace"), filepath.Join(t.TempDir(), "hosier.toml")
 	write(t, config, "listen = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\nallow-client = \"127.0.0.0/8\"\nconnect-timeout = \"100ms\"\nvia = \"direct\"\n", 0o600)
-	s := serve(t, exec.Command("strace", "-D", "-f", "-qq", "-o", trace, hosier, "serve", "--config", config), t.TempDir())
+	cmd := exec.Command("strace", "-D", "-f", "-qq", "-o", trace, hosier, "serve", "--config", config)
+	cmd.Env = []string{"STATE_DIRECTORY=" + t.TempDir()}
+	s := serve(t, cmd)
 	fetch(t, s.addr(t, 0))
 	d := socks.Dialer{Proxy: s.addr(t, 1)}
 	if c, err := d.DialContext(t.Context(), "tcp", "[4000::1]:9"); err == nil { // of nobody (RFC 4291 s. 2.4), and so of nobody private
@@ -100,7 +101,7 @@ func staysInSandbox(t *testing.T, hosier string) {
 	}
 	s.cmd.Process.Signal(syscall.SIGHUP)
 	s.await(t, "configuration reloaded", 1)
-	s.end(t)
+	s.end(t, s.cmd.Process.Pid)
 
 	seen := map[string]bool{}
 	for _, m := range callLine.FindAllStringSubmatch(read(t, trace), -1) {
@@ -126,34 +127,6 @@ func staysInSandbox(t *testing.T, hosier string) {
 	}
 }
 
-// runsInEmptyRoot runs the program where there is nothing but itself and its directory of
-// state, as somebody without rights: as packaging/Dockerfile has it.
-func runsInEmptyRoot(t *testing.T, hosier string) {
-	if os.Getuid() != 0 {
-		t.Skip("only root may change the root")
-	}
-	const nobody = 65532
-	root := t.TempDir()
-	for dir := root; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(t, filepath.Join(root, "hosier"), read(t, hosier), 0o755)
-	if err := os.Mkdir(filepath.Join(root, "state"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chown(filepath.Join(root, "state"), nobody, nobody); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("/hosier", "serve", "--listen", "127.0.0.1:0")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	s := serve(t, cmd, "/state")
-	fetch(t, s.addr(t, 0))
-	s.end(t)
-}
-
 // server is a running hosier.
 type server struct {
 	cmd   *exec.Cmd
@@ -169,10 +142,10 @@ func (s *server) Write(b []byte) (int, error) {
 	return s.log.Write(b)
 }
 
-func serve(t *testing.T, cmd *exec.Cmd, state string) *server {
+// serve starts a command that is hosier serve, or leads to it.
+func serve(t *testing.T, cmd *exec.Cmd) *server {
 	t.Helper()
 	s := &server{cmd: cmd, ended: make(chan error, 1)}
-	cmd.Env = []string{"STATE_DIRECTORY=" + state}
 	cmd.Stderr = s
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -203,12 +176,13 @@ func (s *server) await(t *testing.T, pattern string, n int) (found []string) {
 
 func (s *server) addr(t *testing.T, i int) string {
 	t.Helper()
-	return strings.Replace(s.await(t, `^listening on (\S+)$`, i+1)[i], "[::]", "127.0.0.1", 1)
+	return strings.Replace(s.await(t, `^listening on (\S+)`, i+1)[i], "[::]", "127.0.0.1", 1)
 }
 
-func (s *server) end(t *testing.T) {
+// end has the process end, which is that of the command or one that it started, and waits.
+func (s *server) end(t *testing.T, pid int) {
 	t.Helper()
-	s.cmd.Process.Signal(syscall.SIGTERM)
+	syscall.Kill(pid, syscall.SIGTERM)
 	select {
 	case err := <-s.ended:
 		if err != nil {

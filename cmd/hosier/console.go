@@ -43,7 +43,7 @@ directory may sign in.
 To see the console of another host, run ssh -L 9180:127.0.0.1:9180 HOST, with the port of its
 admin listener at both ends, there run hosier console, and open the link here.`,
 		Example: `  hosier console --open
-  sudo hosier console --state-dir /var/lib/hosier`,
+  sudo hosier console`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			link, err := signInLink(cmd.Context(), dir, address)
@@ -57,7 +57,7 @@ admin listener at both ends, there run hosier console, and open the link here.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&dir, "state-dir", "", stateDirUsage)
+	f.StringVar(&dir, "state-dir", "", runningDirUsage)
 	f.StringVar(&address, "admin", "", "the admin listener, if it cannot be found by the state directory: `ADDR` is host:port or unix:/path")
 	f.BoolVar(&open, "open", false, "open the link in the browser, too; until it is used, other users of this host may see it among the processes")
 	return cmd
@@ -65,7 +65,7 @@ admin listener at both ends, there run hosier console, and open the link here.`,
 
 // signInLink gets a link from the hosier of the state directory, by its admin listener.
 func signInLink(ctx context.Context, dir, address string) (string, error) {
-	dir, err := stateDirPath(dir)
+	dir, err := runningStateDir(dir, serviceStateDir)
 	if err != nil {
 		return "", fmt.Errorf("state directory (--state-dir): %w", err)
 	}

@@ -90,10 +90,10 @@ type notFound struct {
 
 func (e *notFound) Error() string {
 	if errors.Is(e.err, fs.ErrPermission) {
-		return fmt.Sprintf("state directory %s: %v; ask as the user that hosier runs as", e.dir, e.err)
+		return fmt.Sprintf("state directory %s: %v; ask as root, or as the user that hosier runs as", e.dir, e.err)
 	}
 	return fmt.Sprintf("no hosier with a configuration file, an admin listener or a way out through Tor serves with the state directory %s (%v); "+
-		"name its --state-dir", e.dir, e.err)
+		"name its --state-dir%s", e.dir, e.err, serviceHint(e.dir, serviceStateDir))
 }
 
 func (e *notFound) Unwrap() error { return e.err }

@@ -25,12 +25,12 @@ unless the new file says reload-drain = "now".`,
 			return reload(cmd.Context(), dir)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "state-dir", "", stateDirUsage)
+	cmd.Flags().StringVar(&dir, "state-dir", "", runningDirUsage)
 	return cmd
 }
 
 func reload(ctx context.Context, dir string) error {
-	dir, err := stateDirPath(dir)
+	dir, err := runningStateDir(dir, serviceStateDir)
 	if err != nil {
 		return fmt.Errorf("state directory (--state-dir): %w", err)
 	}

@@ -46,7 +46,7 @@ as without a control port.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&dir, "state-dir", "", stateDirUsage)
+	f.StringVar(&dir, "state-dir", "", runningDirUsage)
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -68,7 +68,7 @@ func (d *daemon) report(ctx context.Context) (r statusReport) {
 
 // askStatus asks the hosier of the state directory.
 func askStatus(ctx context.Context, dir string) (report statusReport, err error) {
-	if dir, err = stateDirPath(dir); err != nil {
+	if dir, err = runningStateDir(dir, serviceStateDir); err != nil {
 		return report, fmt.Errorf("state directory (--state-dir): %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
