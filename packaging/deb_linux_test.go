@@ -20,7 +20,7 @@ func buildDeb(t *testing.T) (deb string) {
 		unable(t, "packaging/build's %s cannot be had: %v: %s", nfpm, err, said)
 	}
 	dir := t.TempDir()
-	output(t, "./build", dir, "deb")
+	build(t, dir, "deb")
 	all, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 	if err != nil || len(all) != 1 {
 		t.Fatalf("packages %q, %v; want one", all, err)

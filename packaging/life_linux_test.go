@@ -80,13 +80,17 @@ func (l *life) ask(d socks.Dialer) (err error) {
 		return err
 	}
 	defer c.Close()
+	return echoes(c)
+}
+
+func echoes(c net.Conn) error {
 	c.SetDeadline(time.Now().Add(time.Minute))
 	sent := bytes.Repeat([]byte("hosier"), 100)
 	if _, err := c.Write(sent); err != nil {
 		return err
 	}
 	got := make([]byte, len(sent))
-	_, err = io.ReadFull(c, got)
+	_, err := io.ReadFull(c, got)
 	if err == nil && !bytes.Equal(got, sent) {
 		err = errors.New("what came back is not what was sent")
 	}
@@ -339,7 +343,7 @@ func (c *crowd) end(t *testing.T) {
 // A crowd that comes while nobody serves is served, and loses nothing by restarts and an
 // upgrade.
 func (l *life) socket(t *testing.T) {
-	l.configure(t, "# mine\nlisten = \"systemd:socks\"\nvia = \"direct\"\ndrain = \"2s\"\n")
+	l.configure(t, "# mine\nlisten = \"systemd:socks\"\nvia = \"direct\"\ndrain = \"30s\"\n")
 	l.sh(t, "systemctl enable --now hosier.socket")
 	if got := l.show(t, "ActiveState"); got != "inactive" {
 		t.Errorf("before the first client the service is %s", got)
@@ -347,7 +351,7 @@ func (l *life) socket(t *testing.T) {
 	c := l.newCrowd(t, "127.0.0.1:1080")
 	c.goesOn(t, l)
 	before := l.show(t, "MainPID")
-	l.sh(t, "systemctl restart hosier.service")
+	l.restartUnderRelay(t)
 	c.goesOn(t, l)
 	between := l.show(t, "MainPID")
 	l.sh(t, "dpkg --force-confold --install "+l.deb)
@@ -360,6 +364,30 @@ func (l *life) socket(t *testing.T) {
 	if got := l.sh(t, "head -n 1 /etc/hosier/hosier.toml"); got != "# mine\n" {
 		t.Errorf("after the upgrade the configuration begins with %q", got)
 	}
+}
+
+// restartUnderRelay restarts the service while a relay stands, which must be able to end.
+func (l *life) restartUnderRelay(t *testing.T) {
+	t.Helper()
+	var relay net.Conn
+	var err error
+	l.inside(t, func() {
+		d := socks.Dialer{Proxy: "127.0.0.1:1080"}
+		relay, err = d.DialContext(t.Context(), "tcp", l.origin)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := l.show(t, "MainPID")
+	l.sh(t, "systemctl restart --no-block hosier.service")
+	await(t, l.journal, "it to stop", func() bool { return l.show(t, "ActiveState") == "deactivating" })
+	if err := echoes(relay); err != nil {
+		t.Errorf("a relay, while it stops: %v", err)
+	}
+	relay.Close()
+	await(t, l.journal, "it to be there again", func() bool {
+		return l.show(t, "MainPID") != pid && l.show(t, "ActiveState") == "active"
+	})
 }
 
 func (l *life) lateSocket(t *testing.T) {

@@ -29,11 +29,22 @@ func program(t *testing.T, name, debian string) {
 	t.Skip(message)
 }
 
-// output runs a program, which must end well, and returns what it prints.
+// output runs a program, which must end well within five minutes, and returns what it prints.
 func output(t *testing.T, words ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
+	return outputOf(ctx, t, words...)
+}
+
+// build runs packaging/build, which compiles, and so takes as long as the machine needs.
+func build(t *testing.T, words ...string) {
+	t.Helper()
+	outputOf(t.Context(), t, append([]string{"./build"}, words...)...)
+}
+
+func outputOf(ctx context.Context, t *testing.T, words ...string) string {
+	t.Helper()
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -45,7 +56,7 @@ func output(t *testing.T, words ...string) string {
 
 func TestBuild(t *testing.T) {
 	dir := t.TempDir()
-	output(t, "./build", dir)
+	build(t, dir)
 	hosier := filepath.Join(dir, "hosier")
 	t.Run("static", func(t *testing.T) { isStatic(t, hosier) })
 	t.Run("man", func(t *testing.T) { hasPages(t, hosier, filepath.Join(dir, "man")) })
