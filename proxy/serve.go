@@ -19,9 +19,21 @@ const (
 	hangUpBytes   = 256 << 10
 )
 
-// serve is the path of one connection. The relay is handed over, so a session may go on
-// when serve has returned; it ends in finish.
+// serve is the path of one connection, whatever becomes of the code that the server was
+// given. The relay is handed over, so a session may go on when serve has returned; it ends
+// in finish.
 func (s *Server) serve(ctx context.Context, t *tracked) {
+	returned := false
+	defer func() {
+		if !returned {
+			t.abandon(recover())
+		}
+	}()
+	s.converse(ctx, t)
+	returned = true
+}
+
+func (s *Server) converse(ctx context.Context, t *tracked) {
 	talk := t.talk
 	ses := &talk.session
 	p := s.policy(ses)
@@ -36,7 +48,7 @@ func (s *Server) serve(ctx context.Context, t *tracked) {
 		t.finish(ses, err)
 		return
 	}
-	ses.Request, ses.Handshake = req, time.Since(ses.Start)
+	ses.Request, ses.Handshake, talk.owed = req, time.Since(ses.Start), p
 	t.show()
 	var a answer
 	if err == nil {
@@ -46,6 +58,10 @@ func (s *Server) serve(ctx context.Context, t *tracked) {
 		}
 	}
 	ses.Status = p.told(req, err)
+	talk.owed = nil
+	if a.conn != nil && err == nil {
+		t.grant()
+	}
 	c.SetDeadline(time.Now().Add(replyTimeout))
 	_, werr := c.Write(p.appendReply(talk.reply[:0], req, ses.Status, a.bound, err)) // reply, exactly once
 	if werr != nil && err == nil {
@@ -167,10 +183,11 @@ func (t *tracked) relayed(res relay.Result) {
 	if !res.First.IsZero() {
 		ses.FirstByte = res.First.Sub(ses.Start) - replied
 	}
-	if relay.IsOfClient(res.Err) {
-		res.Err = fmt.Errorf("%w: %w", ErrClientLeft, res.Err)
+	err := t.server.ofPanic(ses, res.Err)
+	if relay.IsOfClient(err) {
+		err = fmt.Errorf("%w: %w", ErrClientLeft, err)
 	}
-	t.finish(ses, res.Err)
+	t.finish(ses, err)
 }
 
 // hangUp closes c so that what was written arrives: closing at once while bytes of the

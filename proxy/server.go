@@ -21,6 +21,13 @@ const surplus = 32
 // Server serves SOCKS and HTTP CONNECT clients. Without a Policy that has a Route every
 // request is refused, so that no zero value is an open proxy. The fields must not change
 // once the server serves. A Server must not be copied.
+//
+// A panic in a function or a method that the server was given (those of its fields, of the
+// Policy and of the Egress, and of connections that these return) ends the connection for
+// which it was called, as in net/http, and is logged with its stack; a request that awaits
+// its reply gets one. The same holds for runtime.Goexit. Closed is called for that session
+// as for any other, with [ErrPanic]. A panic in Closed itself is logged, and Closed is not
+// called again.
 type Server struct {
 	// Policy is what holds for every client, where PolicyFor is nil.
 	Policy Policy
@@ -44,8 +51,9 @@ type Server struct {
 	// Nil is not told.
 	Closed func(*Session)
 
-	// Log gets what concerns the server as a whole, such as running out of descriptors;
-	// slog.Default() if nil. No client, target or password stands in it.
+	// Log gets what concerns the server as a whole, such as running out of descriptors, and
+	// panics; slog.Default() if nil. No client, target or password stands in it, unless
+	// code panics with one.
 	Log *slog.Logger
 
 	ids     ids
@@ -263,18 +271,22 @@ func (s *Server) Moved() (up, down int64) {
 // are. It does not wait for their sessions to be told. The cause is what their Err will be;
 // if it is nil, that is an error of the connection.
 func (s *Server) End(cause error, match func(*Session) bool) int {
-	s.mu.Lock()
-	var ended []*tracked
-	for t := range s.open.all {
-		if ses := t.snapshot(); match(&ses) {
-			ended = append(ended, t)
-		}
-	}
-	s.mu.Unlock()
+	ended := s.matching(match)
 	for _, t := range ended {
 		t.end(cause)
 	}
 	return len(ended)
+}
+
+func (s *Server) matching(match func(*Session) bool) (all []*tracked) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range s.open.all {
+		if ses := t.snapshot(); match(&ses) {
+			all = append(all, t)
+		}
+	}
+	return all
 }
 
 func (s *Server) stopAccepting() {

@@ -32,7 +32,10 @@ type talk struct {
 	shown   Session // as far as others may know it; guarded by the mu of tracked
 	conn    net.Conn
 	surplus bool
+	owed    *Policy            // by which the request awaits its reply; nil if it does not
 	cancel  context.CancelFunc // of the question to the way out, while there is one; likewise guarded
+	granted bool               // the client may take what follows for the target's; likewise guarded
+	over    bool               // finish was called; likewise guarded
 	reply   [32]byte           // most have room in it
 }
 
@@ -107,6 +110,14 @@ func (t *tracked) limit(d time.Duration) {
 	t.total = time.AfterFunc(d-time.Since(t.standing.start), func() { t.end(ErrTotal) })
 }
 
+// grant notes that the client is about to be told of success. From then on the end of its
+// connection, if nothing of the target came before, would look like the target's.
+func (t *tracked) grant() {
+	t.mu.Lock()
+	t.talk.granted = true
+	t.mu.Unlock()
+}
+
 // asking makes cancel what ends the question to the way out, or nil when that is over.
 func (t *tracked) asking(cancel context.CancelFunc) {
 	t.mu.Lock()
@@ -130,17 +141,20 @@ func (t *tracked) end(cause error) {
 	default:
 		t.cause = cause
 	}
-	r, c, cancel := t.relay, net.Conn(nil), context.CancelFunc(nil)
+	r, c, cancel, granted := t.relay, net.Conn(nil), context.CancelFunc(nil), false
 	if r == nil {
-		c, cancel = t.talk.conn, t.talk.cancel
+		c, cancel, granted = t.talk.conn, t.talk.cancel, t.talk.granted
 	}
 	t.mu.Unlock()
 	if cancel != nil {
 		cancel()
 	}
-	if r != nil {
+	switch {
+	case r != nil:
 		r.Close()
-	} else {
+	case granted:
+		relay.Reset(c)
+	default:
 		c.Close()
 	}
 }
@@ -148,6 +162,9 @@ func (t *tracked) end(cause error) {
 // finish ends the session, once.
 func (t *tracked) finish(ses *Session, err error) {
 	t.mu.Lock()
+	if t.talk != nil {
+		t.talk.over = true
+	}
 	if t.cause != nil && t.cause != errEnded {
 		err = t.cause
 	}
@@ -156,14 +173,16 @@ func (t *tracked) finish(ses *Session, err error) {
 	}
 	t.mu.Unlock()
 	ses.End, ses.Err = time.Now(), err
-	s := t.server
-	if s.Closed != nil {
-		s.Closed(ses)
-	}
+	defer t.server.remove(t, ses.Up, ses.Down)
+	t.server.tell(ses)
+}
+
+// remove forgets a connection that moved so many bytes.
+func (s *Server) remove(t *tracked, up, down int64) {
 	s.mu.Lock()
 	s.open.remove(t)
-	s.movedUp += ses.Up // at once with the above: Moved counts t in one of the two
-	s.movedDown += ses.Down
+	s.movedUp += up // at once with the above: Moved counts t in one of the two
+	s.movedDown += down
 	s.mu.Unlock()
 	s.room.Broadcast()
 }

@@ -39,7 +39,8 @@ type eventLoop struct {
 
 	// Used by the loop's goroutine only:
 	buffer *[largeBuffer]byte
-	again  []turn // what was cut short so that others have their turn
+	events []unix.EpollEvent // that are still to be looked into
+	again  []turn            // what was cut short so that others have their turn
 
 	fresh    []*task    // not begun yet
 	carriers []*carrier // that have nothing to carry
@@ -120,35 +121,59 @@ func newLoop(e *Engine) (*eventLoop, error) {
 	}, nil
 }
 
-// run serves events until the loop is stopped.
+// run serves events until the loop is stopped. If a Done function ends the goroutine
+// (runtime.Goexit), another one goes on where that was.
 func (l *eventLoop) run() {
-	defer close(l.done)
-	born := l.engine.loops.born
-	for {
-		from := time.Since(born)
-		events, err := l.waiter.wait(len(l.again) > 0)
-		l.slept(from, time.Since(born))
-		if err != nil {
-			panic(fmt.Sprintf("relay: epoll_wait: %v", err)) // no argument of ours can be wrong
+	stopped := false
+	defer func() {
+		if stopped {
+			close(l.done)
+		} else {
+			go l.run()
 		}
-		for i := range events {
-			if events[i].Fd == bellSlot {
-				if l.answer() {
-					return
-				}
-				continue
-			}
-			w, t := l.wires.at(events[i].Fd)
-			switch {
-			case w != nil:
-				w.serve(l, direction(events[i].Pad), events[i].Events)
-			case t != nil:
-				t.serve(l, direction(events[i].Pad), events[i].Events)
-			}
+	}()
+	for !stopped {
+		stopped = l.look()
+		if !stopped {
+			l.wait()
 		}
-		l.begin()
-		l.goOn()
 	}
+}
+
+// wait waits for events.
+func (l *eventLoop) wait() {
+	born := l.engine.loops.born
+	from := time.Since(born)
+	events, err := l.waiter.wait(len(l.again) > 0)
+	l.slept(from, time.Since(born))
+	if err != nil {
+		panic(fmt.Sprintf("relay: epoll_wait: %v", err)) // no argument of ours can be wrong
+	}
+	l.events = events
+}
+
+// look does what the events ask for, and reports whether the loop is to end.
+func (l *eventLoop) look() (stop bool) {
+	for len(l.events) > 0 {
+		event := &l.events[0]
+		l.events = l.events[1:]
+		if event.Fd == bellSlot {
+			if l.answer() {
+				return true
+			}
+			continue
+		}
+		w, t := l.wires.at(event.Fd)
+		switch {
+		case w != nil:
+			w.serve(l, direction(event.Pad), event.Events)
+		case t != nil:
+			t.serve(l, direction(event.Pad), event.Events)
+		}
+	}
+	l.begin()
+	l.goOn()
+	return false
 }
 
 // goOn gives the one its next turn who has waited longest since it was cut short.
@@ -179,9 +204,12 @@ func (l *eventLoop) watch(op int, fd, slot int32, way direction, writable bool) 
 func (ls *eventLoops) cut(err error) {
 	ls.begin.Do(func() {}) // no loops will start any more
 	for _, l := range ls.all {
-		for _, w := range l.wires.list() {
-			w.cut(err)
-		}
+		cut := make(chan struct{})
+		go func() { // a Done function may end it
+			defer close(cut)
+			cutAll(l.wires.list(), err)
+		}()
+		<-cut
 	}
 }
 

@@ -115,6 +115,13 @@ func Leave(c net.Conn) net.Conn { return leaveTask(c) }
 // InLoop reports whether an event loop serves c.
 func InLoop(c net.Conn) bool { return inTask(c) }
 
+// Reset closes c, and its peer sees a reset where the kind of c has one. It may be called
+// from any goroutine.
+func Reset(c net.Conn) {
+	closeBelow(c, true)
+	c.Close()
+}
+
 // RemoteAddrPort returns the address at the other end of c, if it is one of TCP.
 func RemoteAddrPort(c net.Conn) (ap netip.AddrPort, ok bool) {
 	if ap, ok = remoteOfTask(c); ok {

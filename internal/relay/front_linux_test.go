@@ -383,3 +383,59 @@ func TestRelaysSettleOverLoops(t *testing.T) {
 		}
 	}
 }
+
+// What a loop runs ends its goroutine, as testing.T.FailNow does: that connection is closed, the
+// loop goes on, and Close returns.
+func TestTaskEndsItsGoroutine(t *testing.T) {
+	for name, leave := range map[string]bool{"in the loop": false, "outside": true} {
+		t.Run(name, func(t *testing.T) {
+			e := &Engine{Loops: 1}
+			defer e.Close()
+			address := frontend(t, e, func(c net.Conn) {
+				one := make([]byte, 1)
+				if _, err := io.ReadFull(c, one); err != nil {
+					c.Close()
+					return
+				}
+				if one[0] == 'x' {
+					if leave {
+						c = Leave(c)
+					}
+					defer c.Close()
+					runtime.Goexit()
+				}
+				c.Write(one)
+				c.Close()
+			})
+			before := visitor(t, address)
+			for range 3 {
+				c := visitor(t, address)
+				c.Write([]byte("x"))
+				expectEnd(t, c)
+			}
+			before.Write([]byte("y"))
+			if b, err := io.ReadAll(before); string(b) != "y" || err != nil {
+				t.Errorf("got %q, %v from a connection that began before", b, err)
+			}
+		})
+	}
+}
+
+// Reset is seen as one, from inside the loop and from outside.
+func TestReset(t *testing.T) {
+	for name, leave := range map[string]bool{"in the loop": false, "outside": true} {
+		t.Run(name, func(t *testing.T) {
+			e := &Engine{Loops: 1}
+			defer e.Close()
+			c := visitor(t, frontend(t, e, func(c net.Conn) {
+				io.ReadFull(c, make([]byte, 1)) // or it has not connected yet
+				if leave {
+					Leave(c)
+				}
+				Reset(c)
+			}))
+			c.Write([]byte("x"))
+			expectReset(t, c)
+		})
+	}
+}

@@ -53,10 +53,6 @@ func (e *Engine) startCopier(p *Pair) *Relay {
 	}
 	c.runner = c
 	e.addCopier(c)
-	for _, conn := range c.conns {
-		// If this fails, so do reads and writes, which report it.
-		_ = conn.SetDeadline(time.Time{})
-	}
 	e.limits.watch(&c.seat, p.Idle)
 	if e.isClosed() {
 		c.cut(ErrClosed)
@@ -82,23 +78,40 @@ func (e *Engine) removeCopier(c *copier) {
 	delete(e.copiers, c)
 }
 
-// run is the life of one direction.
+// run is the life of one direction. A connection may be of a kind that others have written:
+// if it panics, that ends the relay.
 func (c *copier) run(d direction, early []byte) {
-	fail := c.write(d, early)
-	if fail == nil {
-		fail = c.copy(d)
+	var fail *failure
+	returned := false
+	defer func() {
+		if !returned {
+			fail = panicFailure(recover())
+		}
+		c.end(fail)
+	}()
+	fail = c.move(d, early)
+	returned = true
+}
+
+// move is run without its end.
+func (c *copier) move(d direction, early []byte) *failure {
+	// If these fail, so do reads and writes, which report it.
+	_ = c.conns[d.back()].SetReadDeadline(time.Time{})
+	_ = c.conns[d].SetWriteDeadline(time.Time{})
+	if fail := c.write(d, early); fail != nil {
+		return fail
 	}
-	if fail == nil {
-		fail = c.passEnd(d)
+	if fail := c.copy(d); fail != nil {
+		return fail
 	}
-	c.end(fail)
+	return c.passEnd(d)
 }
 
 // copy moves what the source of d sends until the source ends.
 func (c *copier) copy(d direction) *failure {
 	small := make([]byte, smallBuffer)
 	for {
-		n, err := c.move(d, small)
+		n, err := c.moveOnce(d, small)
 		if err == nil && n == len(small) {
 			err = c.copyLarge(d)
 		}
@@ -123,7 +136,7 @@ func (c *copier) copyLarge(d direction) error {
 	_ = src.SetReadDeadline(time.Now().Add(lease))
 	defer src.SetReadDeadline(time.Time{})
 	for {
-		n, err := c.move(d, large[:])
+		n, err := c.moveOnce(d, large[:])
 		if fail, ok := err.(*failure); ok && fail.read && errors.Is(fail.cause, os.ErrDeadlineExceeded) {
 			return nil
 		}
@@ -133,9 +146,9 @@ func (c *copier) copyLarge(d direction) error {
 	}
 }
 
-// move reads once through b and writes what it read. The error is io.EOF when the
+// moveOnce reads once through b and writes what it read. The error is io.EOF when the
 // source has ended, and a *failure otherwise.
-func (c *copier) move(d direction, b []byte) (n int, err error) {
+func (c *copier) moveOnce(d direction, b []byte) (n int, err error) {
 	n, err = c.conns[d.back()].Read(b)
 	if fail := c.write(d, b[:n]); fail != nil {
 		return n, fail
@@ -237,10 +250,12 @@ func (c *copier) finish() {
 	if err != nil {
 		how = failed
 	}
+	defer func() {
+		c.engine.limits.forget(&c.seat)
+		c.engine.removeCopier(c)
+		c.report(c.engine, err)
+	}()
 	c.close(how)
-	c.engine.limits.forget(&c.seat)
-	c.engine.removeCopier(c)
-	c.report(c.engine, err)
 }
 
 // cut ends the relay with err if it has not ended.
@@ -267,19 +282,25 @@ func (c *copier) stop(err error, how manner) {
 // failed, and if the relay was ended from here before both directions had ended.
 func (c *copier) close(how manner) {
 	c.closing.Do(func() {
-		c.mu.Lock()
-		whole := c.whole
-		c.mu.Unlock()
-		for d, conn := range c.conns {
-			switch {
-			case how == failed, c.writing[d].Load(), how == cutOff && !(whole[d] && mayHaveUnsent(conn)):
-				closeBelow(conn, true)
-			case how != complete:
-				closeBelow(conn, false)
-			}
-			conn.Close()
-		}
+		defer c.shut(toClient, how)
+		c.shut(toServer, how)
 	})
+}
+
+// shut closes the destination of d. If that panics there is nobody left to report it to.
+func (c *copier) shut(d direction, how manner) {
+	defer func() { _ = recover() }()
+	c.mu.Lock()
+	whole := c.whole[d]
+	c.mu.Unlock()
+	conn := c.conns[d]
+	switch {
+	case how == failed, c.writing[d].Load(), how == cutOff && !(whole && mayHaveUnsent(conn)):
+		closeBelow(conn, true)
+	case how != complete:
+		closeBelow(conn, false)
+	}
+	conn.Close()
 }
 
 // mayHaveUnsent reports whether the peer of c may not have taken yet what it was given. A

@@ -1,8 +1,11 @@
 package relay
 
 import (
+	"bytes"
+	"errors"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,6 +133,66 @@ func TestLargeBufferIsGivenBack(t *testing.T) {
 		}
 	})
 }
+
+// A connection of a kind that others have written panics, or ends the goroutine that uses it.
+func TestConnectionPanics(t *testing.T) {
+	for name, how := range map[string]func(){"panic": func() { panic("of the test") }, "goexit": runtime.Goexit} {
+		for _, where := range []string{"Read", "Write", "SetReadDeadline", "Close"} {
+			t.Run(name+"/"+where, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					client, near := net.Pipe()
+					server, far := net.Pipe()
+					done := make(chan Result, 1)
+					e := new(Engine)
+					e.Start(Pair{
+						Client: near, Server: &badConn{Conn: far, where: where, how: how},
+						Done: func(r Result) { done <- r },
+					})
+					go client.Write([]byte("x"))
+					go server.Write([]byte("x"))
+					if where == "Close" {
+						synctest.Wait()
+						server.Close()
+						client.Close()
+					}
+					r := <-done
+					p := (*PanicError)(nil)
+					if got := errors.As(r.Err, &p); got != (where != "Close") {
+						t.Errorf("Result.Err = %v", r.Err)
+					} else if got && (p.Value == nil) != (name == "goexit") {
+						t.Errorf("Value = %v", p.Value)
+					} else if got && !bytes.Contains(p.Stack, []byte("badConn")) {
+						t.Errorf("stack without its place:\n%s", p.Stack)
+					}
+					e.Close()
+					client.Close()
+					server.Close()
+					far.Close()
+				})
+			})
+		}
+	}
+}
+
+type badConn struct {
+	net.Conn
+	where string
+	how   func()
+}
+
+func (b *badConn) at(where string) {
+	if b.where == where {
+		b.how()
+	}
+}
+
+func (b *badConn) Read(p []byte) (int, error)  { b.at("Read"); return b.Conn.Read(p) }
+func (b *badConn) Write(p []byte) (int, error) { b.at("Write"); return b.Conn.Write(p) }
+func (b *badConn) SetReadDeadline(t time.Time) error {
+	b.at("SetReadDeadline")
+	return b.Conn.SetReadDeadline(t)
+}
+func (b *badConn) Close() error { b.at("Close"); return b.Conn.Close() }
 
 // bufferSizes notes how large the buffers are that it reads into.
 type bufferSizes struct {

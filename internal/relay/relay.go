@@ -19,7 +19,9 @@ package relay
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,7 +79,7 @@ type Pair struct {
 
 	// Done is called exactly once, after both connections are closed, from a
 	// goroutine of the engine. It must not block, and must not call Engine.Close.
-	// It may call Engine.Start. May be nil.
+	// It may call Engine.Start, and end its goroutine (runtime.Goexit). May be nil.
 	Done func(Result)
 }
 
@@ -225,6 +227,19 @@ type runner interface {
 	cut(err error)
 }
 
+// cutAll cuts all with err, also if one of their Done functions ends the goroutine.
+func cutAll(all []runner, err error) {
+	next := 0
+	defer func() {
+		if next < len(all) {
+			cutAll(all[next+1:], err)
+		}
+	}()
+	for ; next < len(all); next++ {
+		all[next].cut(err)
+	}
+}
+
 // Bytes returns how many bytes the server (up) and the client (down) were given so
 // far. What moves at this moment may not be counted yet; the counts in Result are
 // exact.
@@ -247,6 +262,7 @@ func (r *Relay) Close() {
 
 // report tells of the end of r, a relay of e; both connections are closed.
 func (r *Relay) report(e *Engine, err error) {
+	defer e.leave()
 	if r.done != nil {
 		res := Result{Err: err}
 		res.Up, res.Down = r.Bytes()
@@ -255,7 +271,6 @@ func (r *Relay) report(e *Engine, err error) {
 		}
 		r.done(res)
 	}
-	e.leave()
 }
 
 // direction names one of the two ways through a relay by the side it leads to.
@@ -275,6 +290,26 @@ type failure struct {
 	read   bool // it was a read
 	client bool // of or to the client
 	cause  error
+}
+
+// PanicError is the cause of the end of a relay one of whose connections has panicked, or
+// ended the goroutine that used it.
+type PanicError struct {
+	Value any // nil if it was runtime.Goexit
+	Stack []byte
+}
+
+func (p *PanicError) Error() string {
+	if p.Value == nil {
+		return "runtime.Goexit"
+	}
+	return fmt.Sprintf("panic: %v", p.Value)
+}
+
+// panicFailure is called, deferred, where the panic was. It counts as one of reading, since
+// nothing is to be expected of that connection any more.
+func panicFailure(value any) *failure {
+	return &failure{what: "use of a connection", read: true, cause: &PanicError{value, debug.Stack()}}
 }
 
 // IsOfClient reports whether err, of a [Result], says that the connection to the client

@@ -54,6 +54,7 @@ var cases = []struct {
 	{"cut-while-bytes-move", suite.cutWhileBytesMove},
 	{"cut-half-closed", suite.cutHalfClosed},
 	{"cut-behind-end", suite.cutBehindEnd},
+	{"goexit-in-done", suite.goexitInDone},
 	{"engine-close", suite.engineClose},
 	{"start-closed", suite.startClosed},
 	{"start-while-closing", suite.startWhileClosing},

@@ -178,6 +178,20 @@ func (s *sock) CloseWrite() error {
 	return s.opError("close", os.NewSyscallError("shutdown", shutdown(s.fd)))
 }
 
+// SetLinger is that of *net.TCPConn for sec >= 0. It may be called from outside the task.
+func (s *sock) SetLinger(sec int) error {
+	s.task.mu.Lock()
+	defer s.task.mu.Unlock()
+	if tcp, ok := s.ordinary.(*net.TCPConn); ok {
+		return tcp.SetLinger(sec)
+	}
+	if s.fd < 0 {
+		return s.opError("set", net.ErrClosed)
+	}
+	linger := unix.Linger{Onoff: 1, Linger: int32(sec)}
+	return s.opError("set", os.NewSyscallError("setsockopt", unix.SetsockoptLinger(int(s.fd), unix.SOL_SOCKET, unix.SO_LINGER, &linger)))
+}
+
 func (s *sock) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.remote) }
 
 func (s *sock) LocalAddr() net.Addr {

@@ -270,6 +270,43 @@ func (s suite) cutBehindEnd(t *testing.T) {
 	}
 }
 
+// goexitInDone has Done functions end their goroutine, as testing.T.FailNow does: other relays go
+// on, and Close returns.
+func (s suite) goexitInDone(t *testing.T) {
+	e := s.start(t)
+	other := s.join(t, e, Pair{})
+	begin := func(p Pair) *joined {
+		j := s.prepare(t, p)
+		j.pair.Done = func(r Result) {
+			j.done <- r
+			runtime.Goexit()
+		}
+		j.start(e)
+		return j
+	}
+	for range 4 { // on each loop
+		j := begin(Pair{})
+		endWriting(t, j.client)
+		endWriting(t, j.server)
+		j.want(0, 0, nil)
+		j = begin(Pair{})
+		j.relay.Close()
+		j.want(0, 0, ErrClosed)
+	}
+	for _, j := range []*joined{begin(Pair{Idle: tick}), begin(Pair{Idle: tick})} {
+		j.want(0, 0, ErrIdle)
+	}
+	send(t, other.client, newStream(1), 10)
+	expect(t, other.server, newStream(1), 10)
+	last := []*joined{begin(Pair{}), begin(Pair{})}
+	e.Close()
+	for _, j := range append(last, other) {
+		if r := j.result(); r.Err != ErrClosed {
+			t.Errorf("Result.Err = %v, want ErrClosed", r.Err)
+		}
+	}
+}
+
 // engineClose ends relays that are idle, that flow and that are stuck.
 func (s suite) engineClose(t *testing.T) {
 	e := s.start(t)

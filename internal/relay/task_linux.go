@@ -62,20 +62,28 @@ func newCarrier() *carrier {
 	c := new(carrier)
 	c.next, c.stop = iter.Pull(func(yield func(struct{}) bool) {
 		c.yield = yield
-		for {
-			t := c.task
-			t.run()
-			if t.left {
-				t.loop.engine.leave()
-				return
-			}
-			t.finish()
-			if !yield(struct{}{}) {
-				return
-			}
+		for c.carry() && yield(struct{}{}) {
 		}
 	})
 	return c
+}
+
+// carry runs a task to its end, and reports whether c is free for another one.
+func (c *carrier) carry() bool {
+	t, returned := c.task, false
+	defer func() {
+		if !returned && !t.left {
+			t.leave() // runtime.Goexit: iter.Pull would end the goroutine of the loop as well
+		}
+		if t.left {
+			t.loop.engine.leave()
+		} else {
+			t.finish()
+		}
+	}()
+	t.run()
+	returned = true
+	return !t.left
 }
 
 // resume lets t run until it waits, ends or leaves.
@@ -204,9 +212,9 @@ func (t *task) detach() {
 func (t *task) aside(f func()) {
 	done := make(chan struct{})
 	go func() {
+		defer t.loop.post(t, false)
+		defer close(done)
 		f()
-		close(done)
-		t.loop.post(t, false)
 	}()
 	for {
 		t.wait(time.Time{})

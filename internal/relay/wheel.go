@@ -108,9 +108,11 @@ func (w *wheel) turn() {
 		w.set(at)
 	}
 	w.mu.Unlock()
+	all := make([]runner, 0, len(expired))
 	for _, r := range expired {
-		r.runner.cut(ErrIdle)
+		all = append(all, r.runner)
 	}
+	cutAll(all, ErrIdle)
 }
 
 // advance moves on to tick now and takes out the relays whose limit is over.

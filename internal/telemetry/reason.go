@@ -35,6 +35,7 @@ var fixed = []struct {
 	{proxy.ErrLimit, "client has reached its limit"},
 	{proxy.ErrDialect, "dialect is not served here"},
 	{proxy.ErrTotal, "open for as long as it may"},
+	{proxy.ErrPanic, "panic, logged with its stack"},
 	{proxy.ErrClientLeft, "client broke the connection off"},
 	{socks.ErrNotSOCKS, "client speaks neither SOCKS4 nor SOCKS5"},
 	{socks.ErrAuth, "login refused"},
