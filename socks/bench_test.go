@@ -17,8 +17,8 @@ var handshakes = []struct {
 	server float64
 	client float64
 }{
-	{name: "4", clause: "SOCKS4/connect", server: 1, client: 5},
-	{name: "4A", clause: "SOCKS4A/connect", server: 3, client: 5},
+	{name: "4", clause: "SOCKS4/connect", server: 1, client: 4},
+	{name: "4A", clause: "SOCKS4A/connect", server: 3, client: 4},
 	{name: "5", clause: "RFC1928-s3/no-authentication", server: 2, client: 6},
 	{name: "5-name", clause: "RFC1928-s4/connect-name", server: 3, client: 6},
 	{name: "5-password", clause: "RFC1928-s3/both-methods", server: 5, client: 6},

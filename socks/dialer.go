@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -32,6 +31,10 @@ type Dialer struct {
 type ProxyError struct {
 	Proxy string // its address
 	Err   error
+
+	// Asked reports whether the proxy may have got the request. A proxy that failed
+	// before that does not know the target.
+	Asked bool
 }
 
 func (e *ProxyError) Error() string { return "proxy " + e.Proxy + ": " + e.Err.Error() }
@@ -39,14 +42,25 @@ func (e *ProxyError) Error() string { return "proxy " + e.Proxy + ": " + e.Err.E
 // Unwrap returns the cause.
 func (e *ProxyError) Unwrap() error { return e.Err }
 
+const (
+	// greetTimeout bounds greeting and login. The proxy needs nobody else for them, so
+	// one that takes longer is not working.
+	greetTimeout = 10 * time.Second
+
+	// restTimeout is how long the rest of a reply may take once its code, a failure, is
+	// there: some servers send no more than two to four bytes of it, and do not hang up.
+	restTimeout = time.Second
+)
+
 // Do sends r to the proxy, with the Version and Auth of d, and waits for the reply. The
 // connection is the caller's to close; what the far side says after the reply has not
 // been read from it. For [Resolve] and [ResolvePTR] bound is the answer.
 //
-// A reply other than success is an error that wraps its [Status]. A proxy that cannot
-// be reached, refuses the login or breaks the protocol is a *[ProxyError]; so is one
-// that hangs up without a reply, and then the error wraps io.ErrUnexpectedEOF. When
-// ctx ends, its error is wrapped.
+// A reply other than success is an error that wraps its [Status], also if the proxy
+// sends no more of the reply than the code. A proxy that cannot be reached, refuses the
+// login, breaks the protocol, or does not finish greeting and login within 10 seconds
+// or the deadline of ctx is a *[ProxyError]; so is one that hangs up without a reply,
+// and then the error wraps io.ErrUnexpectedEOF. When ctx ends, its error is wrapped.
 func (d *Dialer) Do(ctx context.Context, r *Request) (c net.Conn, bound Addr, err error) {
 	request, err := d.encode(r)
 	if err != nil {
@@ -62,18 +76,18 @@ func (d *Dialer) Do(ctx context.Context, r *Request) (c net.Conn, bound Addr, er
 	}
 	c, err = forward(ctx, network, address)
 	if err != nil {
-		return nil, bound, &ProxyError{d.Proxy, err}
+		return nil, bound, &ProxyError{Proxy: d.Proxy, Err: err}
 	}
-	stop := context.AfterFunc(ctx, func() {
-		if c.SetDeadline(time.Unix(1, 0)) != nil { // an SSH channel has no deadlines
-			c.Close()
-		}
-	})
-	s, bound, err := d.converse(c, request)
-	if !stop() {
-		err = d.failed(r, ended(ctx))
-	} else if err == nil && s != Succeeded {
+	talk := newConversation(d, c)
+	stop := context.AfterFunc(ctx, talk.interrupt)
+	s, bound, err := talk.run(request)
+	switch ended := !stop(); {
+	case err == nil && s != Succeeded:
 		err = d.failed(r, s)
+	case ended && !talk.asked && !errors.Is(ctx.Err(), context.Canceled):
+		err = &ProxyError{Proxy: d.Proxy, Err: fmt.Errorf("no answer to the greeting: %w", endOf(ctx))}
+	case ended:
+		err = d.failed(r, endOf(ctx))
 	}
 	if err != nil {
 		c.Close()
@@ -103,94 +117,13 @@ func (d *Dialer) failed(r *Request, err error) error {
 	return fmt.Errorf("%v %s through proxy %s: %w", r.Command, r.Target(), d.Proxy, err)
 }
 
-// ended returns the error of ctx, with its cause where that says more.
-func ended(ctx context.Context) error {
+// endOf returns the error of ctx, with its cause where that says more.
+func endOf(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if errors.Is(cause, err) {
 		return cause
 	}
 	return fmt.Errorf("%w: %w", err, cause)
-}
-
-// converse waits for each answer before it goes on: C tor loses the first of two
-// answers when it gets two messages at once.
-func (d *Dialer) converse(c net.Conn, request []byte) (s Status, bound Addr, err error) {
-	parse := ParseReply4
-	if d.Version != V4 {
-		parse, err = ParseReply5, d.greet(c)
-	}
-	if err == nil {
-		_, err = c.Write(request)
-	}
-	if err != nil {
-		return s, bound, &ProxyError{d.Proxy, err}
-	}
-	err = exactly(c, request[:0], func(b []byte) (n int, err error) {
-		s, bound, n, err = parse(b)
-		return n, err
-	})
-	if err != nil {
-		return s, bound, &ProxyError{d.Proxy, fmt.Errorf("reply: %w", err)}
-	}
-	return s, bound, nil
-}
-
-func (d *Dialer) greet(c net.Conn) error {
-	b := AppendMethods(make([]byte, 0, 64), NoAuth)
-	if d.Auth.Method == UserPass {
-		b = AppendMethods(b[:0], NoAuth, UserPass)
-	}
-	m, err := tell(c, b, ParseMethod)
-	if err != nil {
-		return err
-	}
-	return d.login(c, b, m)
-}
-
-func (d *Dialer) login(c net.Conn, b []byte, m Method) error {
-	switch {
-	case m == NoAuth:
-		return nil
-	case m != UserPass || d.Auth.Method != UserPass:
-		return fmt.Errorf("%w: it accepts none of the methods offered", ErrAuth)
-	}
-	b, err := AppendUserPass(b[:0], d.Auth)
-	if err != nil {
-		return err
-	}
-	accepted, err := tell(c, b, ParseUserPassReply)
-	if err == nil && !accepted {
-		err = fmt.Errorf("%w: user name or password is wrong", ErrAuth)
-	}
-	return err
-}
-
-// tell writes b and reads the one message that answers it.
-func tell[T any](c net.Conn, b []byte, parse func([]byte) (T, int, error)) (answer T, err error) {
-	if _, err = c.Write(b); err != nil {
-		return answer, err
-	}
-	err = exactly(c, b[:0], func(b []byte) (n int, err error) {
-		answer, n, err = parse(b)
-		return n, err
-	})
-	return answer, err
-}
-
-// exactly reads as many bytes as the message has, and none of what follows it: the
-// caller gets a connection from which nothing is missing.
-func exactly(r io.Reader, b []byte, parse func([]byte) (int, error)) error {
-	for {
-		n, err := parse(b)
-		if !errors.Is(err, ErrShort) {
-			return err
-		}
-		have := len(b)
-		b = append(b, make([]byte, n-have)...)
-		if _, err := io.ReadFull(r, b[have:]); err != nil {
-			return unexpected(err)
-		}
-	}
 }
 
 // DialContext connects to "host:port" through the proxy. It fits
@@ -228,7 +161,7 @@ func (d *Dialer) Resolve(ctx context.Context, name string) (netip.Addr, error) {
 		return netip.Addr{}, err
 	}
 	if !answer.IP.IsValid() {
-		return netip.Addr{}, &ProxyError{d.Proxy, errors.New("answer to RESOLVE is not an address")}
+		return netip.Addr{}, &ProxyError{Proxy: d.Proxy, Err: errors.New("answer to RESOLVE is not an address"), Asked: true}
 	}
 	return answer.IP, nil
 }
@@ -241,7 +174,7 @@ func (d *Dialer) ResolvePTR(ctx context.Context, ip netip.Addr) (string, error) 
 		return "", err
 	}
 	if answer.Name == "" {
-		return "", &ProxyError{d.Proxy, errors.New("answer to RESOLVE_PTR is not a name")}
+		return "", &ProxyError{Proxy: d.Proxy, Err: errors.New("answer to RESOLVE_PTR is not a name"), Asked: true}
 	}
 	return answer.Name, nil
 }

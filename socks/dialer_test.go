@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -168,7 +169,8 @@ func TestDialerMethods(t *testing.T) {
 	})
 }
 
-// TestDialerHangUp has a proxy that hangs up after each of its bytes.
+// TestDialerHangUp has a proxy that hangs up after each of its bytes. Once it has sent the
+// code of a failure, that is the answer.
 func TestDialerHangUp(t *testing.T) {
 	mirrored(t, func(t *testing.T, tr *transcript) {
 		for n := range tr.sent(false) {
@@ -176,8 +178,13 @@ func TestDialerHangUp(t *testing.T) {
 			pipe, result := p.start(t, tr.turns)
 			c, bound, err := tr.do(t.Context(), pipe)
 			proxy := (*ProxyError)(nil)
-			if !errors.As(err, &proxy) || proxy.Proxy != proxyName || !errors.Is(err, io.ErrUnexpectedEOF) {
+			switch {
+			case tr.failsBy(n):
+				tr.checkErr(t, err)
+			case !errors.As(err, &proxy) || proxy.Proxy != proxyName || !errors.Is(err, io.ErrUnexpectedEOF):
 				t.Errorf("after %d bytes: %v", n, err)
+			case proxy.Asked != (n >= tr.sentBeforeReply()):
+				t.Errorf("after %d bytes: Asked is %t", n, proxy.Asked)
 			}
 			if c != nil || bound != (Addr{}) {
 				t.Errorf("after %d bytes: %v, %v beside the error", n, c, bound)
@@ -188,6 +195,83 @@ func TestDialerHangUp(t *testing.T) {
 			}
 		}
 	})
+}
+
+// sentBeforeReply is how many bytes the proxy sends before its reply.
+func (tr *transcript) sentBeforeReply() int {
+	return len(tr.sent(false)) - len(tr.turns[len(tr.turns)-1].bytes)
+}
+
+// failsBy reports whether the code of a failure is among the first n bytes of the proxy.
+func (tr *transcript) failsBy(n int) bool {
+	return strings.HasPrefix(tr.dialer, "error") && n >= tr.sentBeforeReply()+2
+}
+
+// TestDialerSilence has a proxy that falls silent after each of its bytes. Greeting and
+// login have ten seconds, the rest of a failure has one, and a reply has no limit but that
+// of the context.
+func TestDialerSilence(t *testing.T) {
+	mirrored(t, func(t *testing.T, tr *transcript) {
+		for _, noDeadlines := range []bool{false, true} {
+			for n := range tr.sent(false) {
+				pipe, result := (&peer{stop: n}).start(t, tr.turns)
+				conn := net.Conn(pipe)
+				if noDeadlines {
+					conn = deaf{pipe}
+				}
+				began := time.Now()
+				c, _, err := tr.do(t.Context(), conn)
+				took := time.Since(began)
+				limit, proxy := time.Hour, (*ProxyError)(nil)
+				switch {
+				case tr.failsBy(n):
+					limit = restTimeout
+					tr.checkErr(t, err)
+				case n < tr.sentBeforeReply():
+					limit = greetTimeout
+					if !errors.As(err, &proxy) || proxy.Asked || !errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("after %d bytes: %v", n, err)
+					}
+				default:
+					if errors.As(err, &proxy) || !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("after %d bytes: %v", n, err)
+					}
+				}
+				// What the peer plays takes a millisecond a message.
+				if c != nil || took < limit || took > limit+time.Second/10 {
+					t.Errorf("after %d bytes: %v, %v after %v, want %v", n, c, err, took, limit)
+				}
+				checkClosed(t, pipe)
+				if err := <-result; err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+}
+
+// TestDialerDeadlineInGreeting has a context that ends before greeting and login have had
+// their time. Its deadline makes that the proxy's failure; that nobody waits does not.
+func TestDialerDeadlineInGreeting(t *testing.T) {
+	tr := find(t, "RFC1928-s3/both-methods")
+	for _, ending := range endings {
+		t.Run(ending.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for n := range tr.sent(false) {
+					ctx, cancel := ending.begin(t.Context())
+					pipe, result := (&peer{stop: n}).start(t, tr.turns)
+					_, _, err := tr.do(ctx, pipe)
+					cancel()
+					proxy := (*ProxyError)(nil)
+					want := n < tr.sentBeforeReply() && strings.HasPrefix(ending.name, "deadline")
+					if errors.As(err, &proxy) != want {
+						t.Errorf("after %d bytes: %v", n, err)
+					}
+					<-result
+				}
+			})
+		})
+	}
 }
 
 // TestDialerBadProxy has proxies that break the protocol or refuse the login. None of
@@ -220,7 +304,7 @@ func TestDialerBadProxy(t *testing.T) {
 		{"RFC1928-s6/failure-with-atyp-8", V5, Auth{}, []string{greeting, "05 00", request5, "05 05 00 08 00*6"}, false},
 		{"RFC1928-s6/succeeded-with-atyp-0", V5, Auth{}, []string{greeting, "05 00", request5, "05 00 00 00 00*6"}, false},
 		{"SOCKS4/socks5-reply", V4, Auth{}, []string{request4, "05 00 00 01 00*6"}, false},
-		{"SOCKS4/first-byte-4", V4, Auth{}, []string{request4, "04 5a 00*6"}, false},
+		{"SOCKS4/first-byte-1", V4, Auth{}, []string{request4, "01 5a 00*6"}, false},
 		{"SOCKS4/http", V4, Auth{}, []string{request4, `"HTTP/1.1 400 Bad Request\r\n\r\n"`}, false},
 	} {
 		t.Run(test.clause, func(t *testing.T) {

@@ -91,6 +91,9 @@ func (s Status) Is(target error) bool {
 // Extended reports whether s is one of Tor's extended codes.
 func (s Status) Extended() bool { return s >= OnionNotFound && s <= OnionIntroTimedOut }
 
+// Known reports whether s is a code of RFC 1928 or one of Tor's extended codes.
+func (s Status) Known() bool { return s <= AddressTypeNotSupported || s.Extended() }
+
 // Ordinary returns the code of RFC 1928 that stands for s towards a client that
 // does not know the extended codes.
 func (s Status) Ordinary() Status {

@@ -49,6 +49,9 @@ func TestStatus(t *testing.T) {
 		if s.Ordinary() != test.ordinary || s.Extended() != test.extended {
 			t.Errorf("%v: ordinary %v, extended %v", s, s.Ordinary(), s.Extended())
 		}
+		if known := !strings.HasPrefix(test.text, "status "); s.Known() != known {
+			t.Errorf("%v: known %v", s, !known)
+		}
 		wrapped := fmt.Errorf("dial: %w", s)
 		if errors.Is(wrapped, errors.ErrUnsupported) != test.unsupported {
 			t.Errorf("%v: Is(ErrUnsupported) is %v", s, !test.unsupported)

@@ -113,20 +113,27 @@ func AppendRequest4(b []byte, r *Request) ([]byte, error) {
 }
 
 // ParseReply4 reads a SOCKS4 reply, 8 bytes, from the front of b. Every failure is
-// [GeneralFailure]: SOCKS4 has no more to say. If b is too short the error is [ErrShort].
+// [GeneralFailure]: SOCKS4 has no more to say. If b is too short the error is [ErrShort];
+// s is then other than [Succeeded] if the code has come and is a failure.
+//
+// The first byte is 0. Some servers send the version of the request, 4, and C tor and
+// others accept that, so it is accepted here.
 //
 //	+----+----+----+----+----+----+----+----+
 //	| VN | CD | DSTPORT |      DSTIP        |
 //	+----+----+----+----+----+----+----+----+
 func ParseReply4(b []byte) (s Status, bound Addr, n int, err error) {
-	if len(b) > 0 && b[0] != 0 {
-		return 0, bound, 1, &FormatError{GeneralFailure, "first byte of a SOCKS4 reply is not 0"}
+	if len(b) > 0 && b[0] != 0 && Version(b[0]) != V4 {
+		return 0, bound, 1, &FormatError{GeneralFailure, "first byte of a SOCKS4 reply is neither 0 nor 4"}
+	}
+	if len(b) > 1 && b[1] != granted4 {
+		s = GeneralFailure
 	}
 	if len(b) < 8 {
-		return 0, bound, 8, ErrShort
+		return s, bound, 8, ErrShort
 	}
-	if b[1] != granted4 {
-		return GeneralFailure, bound, 8, nil
+	if s != Succeeded {
+		return s, bound, 8, nil
 	}
 	bound.Port = binary.BigEndian.Uint16(b[2:4])
 	bound.IP = netip.AddrFrom4([4]byte(b[4:8]))

@@ -108,10 +108,12 @@ func TestReply4(t *testing.T) {
 		{"SOCKS4/rejected-with-address", "00 5b 04 38 c0 00 02 01", reply{GeneralFailure, Addr{}}, []int{8}, "00 5b 00*6"},
 		{"SOCKS4/identd-unreachable", "00 5c 00*6", reply{GeneralFailure, Addr{}}, []int{8}, "00 5b 00*6"},
 		{"SOCKS4/identd-differs", "00 5d 00*6", reply{GeneralFailure, Addr{}}, []int{8}, "00 5b 00*6"},
+		{"SOCKS4/first-byte-4", "04 5a 04 38 c0 00 02 01", reply{Succeeded, Addr{IP: ip4, Port: 1080}}, []int{8}, "00 5a 04 38 c0 00 02 01"},
+		{"SOCKS4/first-byte-4-rejected", "04 5b 00*6", reply{GeneralFailure, Addr{}}, []int{8}, "00 5b 00*6"},
 		{"SOCKS4/code-0-is-a-failure", "00 00 00*6", reply{GeneralFailure, Addr{}}, []int{8}, "00 5b 00*6"},
 	})
 	reply4Codec.bad(t, []bad{
-		{"SOCKS4/first-byte-4", "04", GeneralFailure, nil},
+		{"SOCKS4/first-byte-1", "01", GeneralFailure, nil},
 		{"SOCKS4/first-byte-5", "05", GeneralFailure, nil},
 		{"SOCKS4/http-answer", `"H"`, GeneralFailure, nil},
 	})

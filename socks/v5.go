@@ -158,8 +158,8 @@ func appendAddr(b []byte, a Addr) []byte {
 
 // ParseReply5 reads a SOCKS5 reply from the front of b: the status and the bound
 // address, which is the answer of a RESOLVE. A name in it is not judged. If b is too
-// short the error is [ErrShort] and n is the least length that could be enough.
-// RFC 1928 section 6.
+// short the error is [ErrShort] and n is the least length that could be enough; s is
+// then the status if that has come, and [Succeeded] if not. RFC 1928 section 6.
 //
 // C tor answers a failed RESOLVE with address type 0 and six bytes of zeros. That is
 // read as a failure without an address.
@@ -173,10 +173,12 @@ func ParseReply5(b []byte) (s Status, bound Addr, n int, err error) {
 	if len(b) > 0 && Version(b[0]) != V5 {
 		return 0, bound, 1, &FormatError{GeneralFailure, "version of the reply is not 5"}
 	}
-	if len(b) < 5 {
-		return 0, bound, 5, ErrShort
+	if len(b) > 1 {
+		s = Status(b[1])
 	}
-	s = Status(b[1])
+	if len(b) < 5 {
+		return s, bound, 5, ErrShort
+	}
 	if b[3] == 0 && s != Succeeded {
 		if len(b) < 10 {
 			return s, bound, 10, ErrShort
