@@ -12,8 +12,8 @@ import (
 // million others: a [Session] with its [socks.Request] takes half a kilobyte, its bytes
 // one after the other about 60.
 //
-// What isolated the request, a password among it, is not in it: nobody needs that any
-// more.
+// What isolated the request, user name and password among it, is not in it: nobody needs
+// that any more, and a client may make it several kilobytes long. Session.User stays.
 type standing struct {
 	start  time.Time
 	egress Egress
@@ -36,13 +36,13 @@ func stand(ses *Session, replied time.Duration) standing {
 		a, _ := ap.AppendBinary(room[:0]) // never fails
 		b = appendText(b, a)
 	}
-	for _, s := range [...]string{ses.User, ses.Listener, ses.Rule, r.Addr.Name, r.Auth.User, r.Member} {
+	for _, s := range [...]string{ses.User, ses.Listener, ses.Rule, r.Addr.Name, r.Member} {
 		b = appendText(b, s)
 	}
 	return standing{start: ses.Start, egress: ses.Egress, bytes: string(b)}
 }
 
-// session is what stand was given, and when the reply was sent.
+// session is what stand was given, without what isolated it, and when the reply was sent.
 func (st *standing) session() (_ *Session, replied time.Duration) {
 	p := packed(st.bytes)
 	var both struct { // in one allocation
@@ -57,7 +57,7 @@ func (st *standing) session() (_ *Session, replied time.Duration) {
 	r.Addr.Port, r.Literal = uint16(p.number()), p.number() == 1
 	ses.Client, r.Addr.IP = p.addrPort(), p.addrPort().Addr()
 	ses.User, ses.Listener, ses.Rule = p.text(), p.text(), p.text()
-	r.Addr.Name, r.Auth.User, r.Member = p.text(), p.text(), p.text()
+	r.Addr.Name, r.Member = p.text(), p.text()
 	r.Client, r.User, r.Listener = ses.Client, ses.User, ses.Listener // as negotiate has it
 	return ses, replied
 }

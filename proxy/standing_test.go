@@ -28,12 +28,12 @@ func TestStanding(t *testing.T) {
 		replied := time.Duration(rapid.Int64Min(0).Draw(t, "replied"))
 
 		standing := stand(&ses, replied)
-		for _, secret := range []string{r.Auth.Password, r.Auth.Isolation} {
+		for _, secret := range []string{r.Auth.User, r.Auth.Password, r.Auth.Isolation} {
 			if strings.Contains(standing.bytes, secret) {
 				t.Errorf("%q is kept", secret)
 			}
 		}
-		r.Auth.Password, r.Auth.Isolation = "", ""
+		r.Auth.User, r.Auth.Password, r.Auth.Isolation = "", "", ""
 		got, gotReplied := standing.session()
 		if !reflect.DeepEqual(*got, ses) || gotReplied != replied {
 			t.Errorf("got %+v of %v, want %+v of %v", *got, *got.Request, ses, *r)
