@@ -53,9 +53,9 @@ var httpAnswers = map[socks.Status]httpAnswer{
 // httpAnswerOf returns the answer to a request that ended with a status for this error.
 func httpAnswerOf(r *socks.Request, status socks.Status, err error) httpAnswer {
 	a, known := httpAnswers[status.Ordinary()]
-	proxy := (*socks.ProxyError)(nil)
+	proxy, code := (*socks.ProxyError)(nil), socks.Status(0)
 	switch {
-	case errors.As(err, &proxy), !known:
+	case errors.As(err, &proxy), errors.As(err, &code) && !code.Known(), !known:
 		a = httpAnswer{http.StatusBadGateway, "Upstream proxy failed", "end/INTERNAL", "the proxy that this request goes through cannot be reached, or refused to serve", ""}
 	case errors.Is(err, ErrFull):
 		a = httpAnswer{http.StatusServiceUnavailable, "Too many connections to this proxy", "end/RESOURCELIMIT", "this proxy serves as many connections as it may: try again later", ""}

@@ -45,6 +45,9 @@ func statusOf(err error) socks.Status {
 	case errors.Is(err, ErrLimit):
 		return socks.NotAllowed
 	case errors.As(err, &status) && status != socks.Succeeded:
+		if !status.Known() { // another proxy's own, which no client could read
+			return socks.GeneralFailure
+		}
 		return status
 	case errors.Is(err, errors.ErrUnsupported):
 		return socks.CommandNotSupported

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -54,6 +56,10 @@ func TestStatus(t *testing.T) {
 		{"proxy times out", &socks.ProxyError{Proxy: "a", Err: context.DeadlineExceeded}, socks.GeneralFailure, 502, "end/INTERNAL"},
 		{"proxy's name is unknown", &socks.ProxyError{Proxy: "a", Err: &net.DNSError{IsNotFound: true}}, socks.GeneralFailure, 502, "end/INTERNAL"},
 		{"proxy speaks nonsense", &socks.ProxyError{Proxy: "a", Err: &socks.FormatError{Status: socks.AddressTypeNotSupported}}, socks.GeneralFailure, 502, "end/INTERNAL"},
+		{"code of no protocol, 09", fmt.Errorf("by way of a: %w", socks.Status(0x09)), socks.GeneralFailure, 502, "end/INTERNAL"},
+		{"code of no protocol, EF", fmt.Errorf("by way of a: %w", socks.Status(0xEF)), socks.GeneralFailure, 502, "end/INTERNAL"},
+		{"code of no protocol, F8", fmt.Errorf("by way of a: %w", socks.Status(0xF8)), socks.GeneralFailure, 502, "end/INTERNAL"},
+		{"code of no protocol, FF", fmt.Errorf("by way of a: %w", socks.Status(0xFF)), socks.GeneralFailure, 502, "end/INTERNAL"},
 		{"server is full", fmt.Errorf("%w: more than 2", ErrFull), socks.GeneralFailure, 503, "end/RESOURCELIMIT"},
 		{"client has had its share", fmt.Errorf("%w: more than 2", ErrLimit), socks.NotAllowed, 429, "end/RESOURCELIMIT"},
 		{"anything else", errors.New("odd"), socks.GeneralFailure, 500, "end/MISC"},
@@ -101,6 +107,8 @@ func TestStatusExtended(t *testing.T) {
 		{true, socks.Resolve, socks.OnionNotFound, socks.HostUnreachable},
 		{false, socks.Connect, socks.OnionBadAddress, socks.GeneralFailure},
 		{true, socks.Connect, socks.OnionBadAddress, socks.OnionBadAddress},
+		{true, socks.Connect, socks.Status(0x55), socks.GeneralFailure},
+		{true, socks.Resolve, socks.Status(0x55), socks.GeneralFailure},
 		{true, socks.Resolve, context.DeadlineExceeded, socks.HostUnreachable},
 		{true, socks.ResolvePTR, context.DeadlineExceeded, socks.HostUnreachable},
 		{true, socks.Resolve, errors.ErrUnsupported, socks.CommandNotSupported},
@@ -114,5 +122,16 @@ func TestStatusExtended(t *testing.T) {
 	answer := parseAnswer(t, new(Policy).appendReply(nil, &socks.Request{Version: socks.HTTP}, socks.OnionNotFound, socks.Addr{}, socks.OnionNotFound))
 	if got := answer.Header.Get("Tor-Request-Failed"); got != "end/RESOLVEFAILED socks/F0" {
 		t.Errorf("HTTP reason %q", got)
+	}
+}
+
+// Whatever code comes, an HTTP client gets a status line that HTTP knows.
+func TestStatusEveryCodeInHTTP(t *testing.T) {
+	for code := 1; code <= 0xFF; code++ {
+		resp := parseAnswer(t, new(Policy).appendReply(nil, &socks.Request{Version: socks.HTTP}, socks.Status(code), socks.Addr{}, nil))
+		if resp.StatusCode < 400 || resp.StatusCode > 599 || http.StatusText(resp.StatusCode) == "" ||
+			!strings.HasPrefix(resp.Header.Get("Tor-Request-Failed"), "end/") {
+			t.Errorf("%02X: %d, %q", code, resp.StatusCode, resp.Header.Get("Tor-Request-Failed"))
+		}
 	}
 }
