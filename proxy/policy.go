@@ -59,7 +59,7 @@ type Policy struct {
 	ExtendedErrors bool
 
 	HandshakeTimeout time.Duration // from accept to the whole request; 10 s if 0
-	ConnectTimeout   time.Duration // for the way out to answer; 150 s if 0, since Tor takes up to 125
+	ConnectTimeout   time.Duration // for an egress to answer, see Attempts; 150 s if 0, since Tor takes up to 125
 	IdleTimeout      time.Duration // ends a relay in which nothing moves; no limit if 0
 	TotalTimeout     time.Duration // from accept to the end, whatever moves; no limit if 0
 }

@@ -323,3 +323,46 @@ func serverTLS(t *testing.T) *tls.Config {
 	}
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
+
+// several is an Egress that may ask several others.
+type several struct {
+	proxy.Egress
+	n int
+}
+
+func (s several) Attempts() int { return s.n }
+
+// An egress has the connect timeout for each of those that it may ask, and never more than
+// the connection has in all.
+func TestConnectTimeout(t *testing.T) {
+	const each = time.Hour
+	for name, c := range map[string]struct {
+		attempts int // 0: it has no such method
+		total    time.Duration
+		want     time.Duration
+	}{
+		"one":                   {0, 0, each},
+		"a list of three":       {3, 0, 3 * each},
+		"a list of none":        {-1, 0, each},
+		"within the total time": {3, 2 * each, 2 * each},
+	} {
+		t.Run(name, func(t *testing.T) {
+			left := make(chan time.Duration, 1)
+			out := proxy.Egress(&sockstest.Egress{DialFunc: func(ctx context.Context, _ *socks.Request) (net.Conn, socks.Addr, error) {
+				end, _ := ctx.Deadline()
+				left <- time.Until(end)
+				return nil, socks.Addr{}, socks.ConnectionRefused
+			}})
+			if c.attempts != 0 {
+				out = several{out, c.attempts}
+			}
+			address := sockstest.Serve(t, &proxy.Server{Policy: proxy.Policy{ConnectTimeout: each, TotalTimeout: c.total}}, out)
+			client := connect(t, address)
+			client.send(join([]byte{5, 1, 0}, connect5("a.test", 80)))
+			client.expect([]byte{5, 0, 5, 5})
+			if got := <-left; got > c.want || got < c.want-10*time.Minute {
+				t.Errorf("it has %v, want %v", got, c.want)
+			}
+		})
+	}
+}

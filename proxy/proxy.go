@@ -48,6 +48,16 @@ type Plain interface {
 	Plain(r *socks.Request) (to netip.AddrPort, limit time.Duration, err error)
 }
 
+// Attempts is an Egress that may ask several others, one after the other. One that has
+// no such method, or hides it by wrapping, has ConnectTimeout for all of them together.
+type Attempts interface {
+	Egress
+
+	// Attempts returns how many it may ask. A request may take the policy's
+	// ConnectTimeout for each.
+	Attempts() int
+}
+
 // Session is the story of one connection: as far as it went for a [Policy] and in
 // [Server.Sessions], and whole, once, for Closed.
 type Session struct {

@@ -118,7 +118,7 @@ func (a answer) close() {
 // ask is where a command meets a way out.
 func (p *Policy) ask(ctx context.Context, t *tracked, ses *Session, c net.Conn) (a answer, err error) {
 	out, r, start := ses.Egress, ses.Request, time.Now()
-	until := start.Add(p.connectTimeout())
+	until := start.Add(p.connectTimeout() * attempts(out))
 	if end := ses.Start.Add(p.TotalTimeout); p.TotalTimeout > 0 && end.Before(until) {
 		until = end
 	}
@@ -147,6 +147,14 @@ func (p *Policy) ask(ctx context.Context, t *tracked, ses *Session, c net.Conn) 
 		err = fmt.Errorf("%v: %w", r.Command, errors.ErrUnsupported)
 	}
 	return a, err
+}
+
+// attempts is how often out may need the connect timeout.
+func attempts(out Egress) time.Duration {
+	if many, ok := out.(Attempts); ok {
+		return time.Duration(max(many.Attempts(), 1))
+	}
+	return 1
 }
 
 // askInLoop does what Dial would where that is but to connect, without a thread to wake.
