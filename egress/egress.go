@@ -50,5 +50,8 @@ func refuseOnion(a socks.Addr) error {
 	if err := a.CheckOnion(); err != nil {
 		return err
 	}
-	return fmt.Errorf(".onion names need a way out that is Tor: %w", socks.HostUnreachable)
+	return errOnion
 }
+
+// errOnion is told apart from an answer of another proxy, which has the same status.
+var errOnion = fmt.Errorf(".onion names need a way out that is Tor: %w", socks.HostUnreachable)

@@ -36,15 +36,25 @@ type Way struct {
 	// that would wait until it can serve should have it.
 	Ready func() bool
 
-	// Judged is told after each request until when the way is passed over, the zero time if
-	// it works. It must not block. Nil is not told.
-	Judged func(until time.Time)
+	// Judged is called when a request has shown whether the way works: with the zero time
+	// and nil if so, else with the end of the time for which it is passed over and its own
+	// failure. It must not block. Nil is not called.
+	Judged func(until time.Time, err error)
 }
 
 // Failover is the way out by the first of its ways that works. Whether one works is
 // judged by what it says of itself, a *[socks.ProxyError]: a target that refuses, or that
 // a way may not reach, is an answer and not asked for again elsewhere. A way that failed
-// is passed over for a second, then two, up to a minute, unless all have.
+// is passed over for a second, then two, up to a minute, unless all have; after that one
+// request tries it, while others pass it over.
+//
+// Each way has an equal share of the time that is left until the deadline of the
+// context, so one that hangs leaves the others theirs. A target that did not answer
+// within the share of a way that works is not asked for elsewhere.
+//
+// A SOCKS proxy that hangs up on RESOLVE or RESOLVE_PTR leads to the next way, but may
+// work otherwise, and is not passed over for that.
+//
 // No way out is ever asked that is not in the list. It may be used by many goroutines at
 // once, and its Ways must not change.
 type Failover struct {
@@ -57,6 +67,7 @@ type Failover struct {
 type health struct {
 	failures int
 	until    time.Time // it is passed over
+	trying   bool      // a request tries it after a failure
 	err      error     // the last
 }
 
@@ -70,7 +81,7 @@ type WayStatus struct {
 // Dial connects by the first way that works, and notes it as the request's Member. The
 // error is that of the last way that was asked.
 func (f *Failover) Dial(ctx context.Context, r *socks.Request) (c net.Conn, bound socks.Addr, err error) {
-	err = f.try(ctx, r, func(w Way) (err error) {
+	err = f.try(ctx, r, func(ctx context.Context, w Way) (err error) {
 		c, bound, err = w.Dial(ctx, r)
 		return err
 	})
@@ -79,7 +90,7 @@ func (f *Failover) Dial(ctx context.Context, r *socks.Request) (c net.Conn, boun
 
 // Resolve asks the first way that works. Its errors are those of Dial.
 func (f *Failover) Resolve(ctx context.Context, r *socks.Request) (ip netip.Addr, err error) {
-	err = f.try(ctx, r, func(w Way) (err error) {
+	err = f.try(ctx, r, func(ctx context.Context, w Way) (err error) {
 		ip, err = w.Resolve(ctx, r)
 		return err
 	})
@@ -88,7 +99,7 @@ func (f *Failover) Resolve(ctx context.Context, r *socks.Request) (ip netip.Addr
 
 // ResolvePTR asks the first way that works. Its errors are those of Dial.
 func (f *Failover) ResolvePTR(ctx context.Context, r *socks.Request) (name string, err error) {
-	err = f.try(ctx, r, func(w Way) (err error) {
+	err = f.try(ctx, r, func(ctx context.Context, w Way) (err error) {
 		name, err = w.ResolvePTR(ctx, r)
 		return err
 	})
@@ -115,64 +126,119 @@ func (f *Failover) String() string {
 	return strings.Join(names, ",")
 }
 
+// Attempts returns how many ways there are: so many connect timeouts a request may need.
+func (f *Failover) Attempts() int { return len(f.Ways) }
+
 // try asks the ways in their order, those that are passed over last.
-func (f *Failover) try(ctx context.Context, r *socks.Request, ask func(Way) error) error {
+func (f *Failover) try(ctx context.Context, r *socks.Request, ask func(context.Context, Way) error) error {
 	err := errors.New("failover has no ways out")
-	for _, i := range f.order() {
+	asked := make([]bool, len(f.Ways))
+	for left := len(f.Ways); left > 0; left-- {
+		i := f.choose(asked)
+		asked[i] = true
 		w := f.Ways[i]
 		r.Member = ""
-		err = ask(w)
-		broken := isBroken(ctx, err)
-		if err == nil || !isGone(ctx) {
-			f.judge(i, broken, err)
+		attempt, cancel := share(ctx, left)
+		err = ask(attempt, w)
+		f.judge(i, verdictOf(ctx, attempt, err), err)
+		cancel()
+		if len(f.Ways) > 1 {
+			r.Member = strings.TrimSuffix(w.Name+" "+r.Member, " ")
 		}
-		if r.Member = strings.TrimSuffix(w.Name+" "+r.Member, " "); !broken || ctx.Err() != nil {
+		if !leadsOn(err) || ctx.Err() != nil {
 			return err
 		}
 	}
 	return err
 }
 
-// isBroken reports whether err is about the way out. That a client has gone says nothing.
-func isBroken(ctx context.Context, err error) bool {
-	proxy := (*socks.ProxyError)(nil)
-	return errors.As(err, &proxy) && !isGone(ctx)
+// share returns ctx with the first of n equal parts of the time that it has left.
+func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok || n < 2 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Until(end)/time.Duration(n))
+}
+
+// leadsOn reports whether err of one way is a reason to ask the next.
+func leadsOn(err error) bool {
+	silent := (*hungUpError)(nil)
+	return isBroken(err) || errors.As(err, &silent)
+}
+
+// verdict is what a request has shown of a way.
+type verdict int8
+
+const (
+	nothing verdict = iota
+	works
+	fails
+)
+
+// verdictOf judges by the error of one attempt of the request of ctx. That a client has
+// gone shows nothing, and neither does what a way refuses without asking anybody.
+func verdictOf(ctx, attempt context.Context, err error) verdict {
+	switch {
+	case err == nil, isAnswer(err):
+		return works
+	case isGone(ctx):
+		return nothing
+	case isBroken(err):
+		return fails
+	case attempt.Err() != nil, leadsOn(err), errors.Is(err, errors.ErrUnsupported), errors.Is(err, errOnion):
+		return nothing
+	}
+	if format := (*socks.FormatError)(nil); errors.As(err, &format) {
+		return nothing
+	}
+	return works
 }
 
 func isGone(ctx context.Context) bool { return errors.Is(context.Cause(ctx), context.Canceled) }
 
 func ready(w Way) bool { return w.Ready == nil || w.Ready() }
 
-// order returns the indexes of the ways, those that work first.
-func (f *Failover) order() []int {
+// choose returns the first way that works and was not asked, or else the first that was
+// not asked. One that failed before is tried by one request alone.
+func (f *Failover) choose(asked []bool) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now := time.Now()
-	var first, last []int
+	now, chosen := time.Now(), -1
 	for i, w := range f.Ways {
-		if f.of(i).until.After(now) || !ready(w) {
-			last = append(last, i)
-		} else {
-			first = append(first, i)
+		if asked[i] {
+			continue
+		}
+		h := f.of(i)
+		if !h.until.After(now) && !h.trying && ready(w) {
+			chosen = i
+			break
+		}
+		if chosen < 0 {
+			chosen = i
 		}
 	}
-	return append(first, last...)
+	h := f.of(chosen)
+	h.trying = h.failures > 0
+	return chosen
 }
 
-func (f *Failover) judge(i int, broken bool, err error) {
+func (f *Failover) judge(i int, v verdict, err error) {
 	f.mu.Lock()
 	h := f.of(i)
-	if broken {
+	h.trying = false
+	switch v {
+	case fails:
 		h.until = time.Now().Add(min(leastHold<<min(h.failures, 10), mostHold))
 		h.failures++
 		h.err = err
-	} else {
-		h.failures, h.until = 0, time.Time{}
+	case works:
+		h.failures, h.until, err = 0, time.Time{}, nil
 	}
 	until := h.until
 	f.mu.Unlock()
-	if judged := f.Ways[i].Judged; judged != nil {
-		judged(until)
+	if judged := f.Ways[i].Judged; judged != nil && v != nothing {
+		judged(until, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -83,7 +84,12 @@ func TestFailoverHealth(t *testing.T) {
 		one, first := fakeWay("one", &fails)
 		two, second := fakeWay("two", &works)
 		var judged []time.Time
-		one.Judged = func(until time.Time) { judged = append(judged, until) }
+		one.Judged = func(until time.Time, err error) {
+			judged = append(judged, until)
+			if until.IsZero() != (err == nil) || err != nil && err != fails {
+				t.Errorf("judged %v, %v", until, err)
+			}
+		}
 		f := &egress.Failover{Ways: []egress.Way{one, two}}
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -144,5 +150,195 @@ func TestFailoverReady(t *testing.T) {
 	}
 	if _, _, err := new(egress.Failover).Dial(t.Context(), &socks.Request{}); err == nil || !strings.Contains(err.Error(), "no ways") {
 		t.Errorf("without ways: %v", err)
+	}
+}
+
+// hangs is a way that never answers; its error is made of its context.
+func hangs(name string, wrap func(error) error) egress.Way {
+	return egress.Way{Name: name, Egress: &sockstest.Egress{DialFunc: func(ctx context.Context, _ *socks.Request) (net.Conn, socks.Addr, error) {
+		<-ctx.Done()
+		return nil, socks.Addr{}, wrap(ctx.Err())
+	}}}
+}
+
+// Each way has its share of the time: one that hangs leaves the next its own. A request
+// that a working way has left without an answer is not repeated elsewhere.
+func TestFailoverShares(t *testing.T) {
+	broken := func(err error) error { return &socks.ProxyError{Proxy: "a", Err: err} }
+	slow := func(err error) error { return err }
+	const each = 4 * time.Second
+	for name, c := range map[string]struct {
+		ways  []egress.Way
+		works bool
+		after time.Duration
+	}{
+		"both hang":        {[]egress.Way{hangs("one", broken), hangs("two", broken)}, false, 2 * each},
+		"three hang":       {[]egress.Way{hangs("one", broken), hangs("two", broken), hangs("three", broken)}, false, 3 * each},
+		"the first hangs":  {[]egress.Way{hangs("one", broken)}, true, each},
+		"the target hangs": {[]egress.Way{hangs("one", slow), hangs("two", slow)}, false, each},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var none error
+				live, _ := fakeWay("live", &none)
+				if c.works {
+					c.ways = append(c.ways, live)
+				}
+				f := &egress.Failover{Ways: c.ways}
+				if f.Attempts() != len(c.ways) {
+					t.Errorf("%d attempts of %d ways", f.Attempts(), len(c.ways))
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), each*time.Duration(len(c.ways)))
+				defer cancel()
+				began := time.Now()
+				_, _, err := f.Dial(ctx, &socks.Request{Command: socks.Connect})
+				if took := time.Since(began); (err == nil) != c.works || took != c.after {
+					t.Errorf("%v after %v, want success %t after %v", err, took, c.works, c.after)
+				}
+				if !c.works && !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%v, want the deadline", err)
+				}
+			})
+		})
+	}
+}
+
+// What a way refuses by itself, and a target that does not answer, show nothing of the way:
+// neither that it fails nor that it works again.
+func TestFailoverVerdict(t *testing.T) {
+	broken := error(&socks.ProxyError{Proxy: "a", Err: errors.New("is on fire")})
+	onion := &egress.SOCKS{Dialer: socks.Dialer{Proxy: "127.0.0.1:9"}}
+	_, _, errOnion := onion.Dial(t.Context(), &socks.Request{Command: socks.Connect, Addr: socks.Addr{Name: "duckduckgogg42xjoc72x3sjasowoarfbgcmvfimaftt6twagswzczad.onion", Port: 80}})
+	for name, c := range map[string]struct {
+		err  error
+		want string // what becomes of a way that works, and of one that failed before
+	}{
+		"works":               {nil, "works works"},
+		"answers":             {socks.ConnectionRefused, "works works"},
+		"answers 07":          {socks.CommandNotSupported, "works works"},
+		"failed":              {broken, "fails fails"},
+		"does not have it":    {errors.ErrUnsupported, "works fails"},
+		"cannot say it":       {&socks.FormatError{Status: socks.GeneralFailure}, "works fails"},
+		"onion names stay":    {errOnion, "works fails"},
+		"target is too slow":  {context.DeadlineExceeded, "works fails"},
+		"connection is reset": {errors.New("odd"), "works works"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, before := range []error{nil, broken} {
+				synctest.Test(t, func(t *testing.T) {
+					err := before
+					one := egress.Way{Name: "one", Egress: &sockstest.Egress{DialFunc: func(ctx context.Context, _ *socks.Request) (net.Conn, socks.Addr, error) {
+						if errors.Is(err, context.DeadlineExceeded) {
+							<-ctx.Done()
+						}
+						return nil, socks.Addr{}, err
+					}}}
+					works := error(nil)
+					two, _ := fakeWay("two", &works)
+					f := &egress.Failover{Ways: []egress.Way{one, two}}
+					f.Dial(t.Context(), &socks.Request{Command: socks.Connect})
+					time.Sleep(1100 * time.Millisecond) // it may be asked again
+					err = c.err
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					defer cancel()
+					f.Dial(ctx, &socks.Request{Command: socks.Connect})
+					// A second failure is held against it twice as long as a first.
+					err = broken
+					time.Sleep(time.Hour)
+					f.Dial(t.Context(), &socks.Request{Command: socks.Connect})
+					time.Sleep(1100 * time.Millisecond)
+					if f.Status()[0].Working {
+						got = append(got, "works")
+					} else {
+						got = append(got, "fails")
+					}
+				})
+			}
+			want := strings.Fields(c.want)
+			if c.err == broken {
+				want = []string{"fails", "fails"}
+			}
+			if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
+				t.Errorf("it is taken for one that %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// After its time is over a way that failed is tried by one request; others pass it over.
+func TestFailoverTriesOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := error(&socks.ProxyError{Proxy: "a", Err: errors.New("is on fire")})
+		asked, hang := 0, make(chan struct{})
+		one := egress.Way{Name: "one", Egress: &sockstest.Egress{DialFunc: func(context.Context, *socks.Request) (net.Conn, socks.Addr, error) {
+			if asked++; asked > 1 {
+				<-hang
+			}
+			return nil, socks.Addr{}, broken
+		}}}
+		works := error(nil)
+		two, second := fakeWay("two", &works)
+		f := &egress.Failover{Ways: []egress.Way{one, two}}
+		f.Dial(t.Context(), &socks.Request{Command: socks.Connect})
+		time.Sleep(2 * time.Second)
+		for range 5 {
+			go f.Dial(t.Context(), &socks.Request{Command: socks.Connect})
+		}
+		synctest.Wait()
+		if n := len(second.Requests()); asked != 2 || n != 5 {
+			t.Errorf("one was asked %d times, two %d", asked, n)
+		}
+		close(hang)
+		synctest.Wait()
+		if n := len(second.Requests()); asked != 2 || n != 6 {
+			t.Errorf("at the end one was asked %d times, two %d", asked, n)
+		}
+	})
+}
+
+// RESOLVE and RESOLVE_PTR go on to the next way where CONNECT does, also where a proxy that
+// stands alone would be taken for one that does not know them.
+func TestFailoverLookups(t *testing.T) {
+	refused := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), sockstest.RefusedPort(t)).String()
+	for name, c := range map[string]struct {
+		proxy string
+		works bool // as far as is known after it
+	}{
+		"nobody there":                 {refused, false},
+		"hangs up at once":             {scripted(t, ""), false},
+		"hangs up in place of a reply": {twoStep(t, "\x05\x00"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first := &egress.SOCKS{Dialer: socks.Dialer{Proxy: c.proxy}}
+			second := &sockstest.Egress{
+				ResolveFunc: func(context.Context, *socks.Request) (netip.Addr, error) {
+					return netip.MustParseAddr("192.0.2.1"), nil
+				},
+				PTRFunc: func(context.Context, *socks.Request) (string, error) { return "a.test", nil },
+			}
+			f := &egress.Failover{Ways: []egress.Way{{Name: "one", Egress: first}, {Name: "two", Egress: second}}}
+			r := &socks.Request{Command: socks.Resolve, Addr: socks.Addr{Name: "a.test"}}
+			if ip, err := f.Resolve(t.Context(), r); err != nil || ip.String() != "192.0.2.1" || r.Member != "two" {
+				t.Errorf("RESOLVE: %v, %v by %s", ip, err, r.Member)
+			}
+			r = &socks.Request{Command: socks.ResolvePTR, Addr: socks.Addr{IP: netip.MustParseAddr("192.0.2.1")}}
+			if name, err := f.ResolvePTR(t.Context(), r); err != nil || name != "a.test" {
+				t.Errorf("RESOLVE_PTR: %v, %v", name, err)
+			}
+			if s := f.Status(); s[0].Working != c.works {
+				t.Errorf("status %+v", s)
+			}
+			// The last one's error is the request's.
+			alone := &egress.Failover{Ways: []egress.Way{{Name: "one", Egress: first}}}
+			r = &socks.Request{Command: socks.Resolve, Addr: socks.Addr{Name: "a.test"}}
+			_, err := alone.Resolve(t.Context(), r)
+			if broken := (*socks.ProxyError)(nil); errors.As(err, &broken) == c.works || errors.Is(err, errors.ErrUnsupported) != c.works {
+				t.Errorf("alone: %v", err)
+			}
+			if r.Member != "" {
+				t.Errorf("one that stands alone is member %q", r.Member)
+			}
+		})
 	}
 }

@@ -8,14 +8,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"hosier/socks"
 )
-
-// maxHead is the longest answer head, in bytes, that is taken from an HTTP proxy.
-const maxHead = 8 << 10
 
 // HTTP is the way out through an HTTP proxy with CONNECT (RFC 9110 section 9.3.6). Names
 // travel there as they are; RESOLVE and RESOLVE_PTR it does not have. An HTTP may be
@@ -25,11 +23,14 @@ type HTTP struct {
 
 	Proxy string     // host:port, or unix:/path
 	Auth  socks.Auth // for Proxy-Authorization: Basic, if the Method is UserPass
+
+	silence silence
 }
 
 // Dial connects to the target through the proxy. There is no bound address to tell.
-// A proxy that cannot be reached or does not speak HTTP is a *socks.ProxyError; the
-// refusal of a good proxy wraps the socks.Status that its answer comes to.
+// A proxy that cannot be reached, does not speak HTTP, wants other credentials or leaves
+// several requests in a row without an answer is a *socks.ProxyError; the refusal of a
+// good proxy wraps the socks.Status that its answer comes to.
 func (h *HTTP) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
 	if err := refuseOnion(r.Addr); err != nil {
 		return nil, socks.Addr{}, err
@@ -39,27 +40,36 @@ func (h *HTTP) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr
 			return nil, socks.Addr{}, err
 		}
 	}
+	var tunnel net.Conn
+	err := h.silence.watch(ctx, h.Proxy, r, false, func(ctx context.Context) (err error) {
+		tunnel, err = h.dial(ctx, r)
+		return err
+	})
+	return tunnel, socks.Addr{}, err
+}
+
+func (h *HTTP) String() string { return "http " + h.Proxy }
+
+func (h *HTTP) dial(ctx context.Context, r *socks.Request) (net.Conn, error) {
 	network, address := "tcp", h.Proxy
 	if path, ok := strings.CutPrefix(h.Proxy, "unix:"); ok {
 		network, address = "unix", path
 	}
 	c, err := (&net.Dialer{Timeout: proxyTimeout}).DialContext(ctx, network, address)
 	if err != nil {
-		return nil, socks.Addr{}, &socks.ProxyError{Proxy: h.Proxy, Err: err}
+		return nil, &socks.ProxyError{Proxy: h.Proxy, Err: err}
 	}
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	tunnel, err := h.connect(c, r)
-	if !stop() {
+	if !stop() && !isAnswer(err) {
 		err = fmt.Errorf("%v %v through proxy %s: %w", r.Command, r.Addr, h.Proxy, context.Cause(ctx))
 	}
 	if err != nil {
 		c.Close()
-		return nil, socks.Addr{}, err
+		return nil, err
 	}
-	return tunnel, socks.Addr{}, nil
+	return tunnel, nil
 }
-
-func (h *HTTP) String() string { return "http " + h.Proxy }
 
 func (h *HTTP) connect(c net.Conn, r *socks.Request) (net.Conn, error) {
 	target := r.Addr.String()
@@ -69,15 +79,15 @@ func (h *HTTP) connect(c net.Conn, r *socks.Request) (net.Conn, error) {
 		head += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(pair)) + "\r\n"
 	}
 	if _, err := io.WriteString(c, head+"\r\n"); err != nil {
-		return nil, &socks.ProxyError{Proxy: h.Proxy, Err: err}
+		return nil, h.failed(err)
 	}
 	br := bufio.NewReader(io.LimitReader(c, maxHead))
-	resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodConnect})
+	answer, err := readAnswer(br)
 	if err != nil {
-		return nil, &socks.ProxyError{Proxy: h.Proxy, Err: fmt.Errorf("answer to CONNECT: %w", unexpected(err))}
+		return nil, h.failed(fmt.Errorf("answer to CONNECT: %w", err))
 	}
-	if resp.StatusCode/100 != 2 {
-		return nil, h.refusal(r, resp)
+	if answer.code/100 != 2 {
+		return nil, h.refusal(r, &answer, c, br)
 	}
 	// The far side may have spoken already.
 	if n := br.Buffered(); n > 0 {
@@ -87,40 +97,30 @@ func (h *HTTP) connect(c net.Conn, r *socks.Request) (net.Conn, error) {
 	return c, nil
 }
 
-// refusal says what an answer other than 2xx comes to. The proxy's own words are not
-// repeated.
-func (h *HTTP) refusal(r *socks.Request, resp *http.Response) error {
-	if resp.StatusCode == http.StatusProxyAuthRequired {
-		return &socks.ProxyError{Proxy: h.Proxy, Err: fmt.Errorf("%w: the proxy wants other credentials (407)", socks.ErrAuth)}
-	}
-	status, ok := torReasons[resp.Header.Get("Tor-Request-Failed")]
-	if !ok {
-		status = statusOfHTTP(resp.StatusCode)
-	}
-	return fmt.Errorf("%v %v through proxy %s: HTTP status %d: %w", r.Command, r.Addr, h.Proxy, resp.StatusCode, status)
+func (h *HTTP) failed(err error) error {
+	return &socks.ProxyError{Proxy: h.Proxy, Err: err, Asked: true}
 }
 
-// torReasons are the words of Tor's proposal 365 that say more than the HTTP status.
-var torReasons = map[string]socks.Status{
-	"end/RESOLVEFAILED":  socks.HostUnreachable,
-	"end/NOROUTE":        socks.HostUnreachable,
-	"end/CONNECTREFUSED": socks.ConnectionRefused,
-	"end/CONNRESET":      socks.ConnectionRefused,
-	"end/EXITPOLICY":     socks.NotAllowed,
-	"end/ENTRYPOLICY":    socks.NotAllowed,
-	"end/TIMEOUT":        socks.TTLExpired,
-}
+// wordsTimeout is how long the body of a refusal may take.
+const wordsTimeout = time.Second
 
-func statusOfHTTP(code int) socks.Status {
-	switch code {
-	case http.StatusForbidden, http.StatusMethodNotAllowed:
-		return socks.NotAllowed
-	case http.StatusNotFound, http.StatusServiceUnavailable:
-		return socks.HostUnreachable
-	case http.StatusGatewayTimeout, http.StatusRequestTimeout:
-		return socks.TTLExpired
+// refusal returns what an answer other than 2xx comes to. The proxy's own words are not
+// repeated. 401 is what tinyproxy says in place of 407.
+func (h *HTTP) refusal(r *socks.Request, answer *answerHead, c net.Conn, br *bufio.Reader) error {
+	if code := answer.code; code == http.StatusProxyAuthRequired || code == http.StatusUnauthorized {
+		return h.failed(fmt.Errorf("%w: the proxy wants other credentials (%d)", socks.ErrAuth, code))
 	}
-	return socks.GeneralFailure
+	status := answer.status(func() string {
+		limit := time.AfterFunc(wordsTimeout, func() { c.SetDeadline(time.Unix(1, 0)) })
+		defer limit.Stop()
+		n := int64(maxWords)
+		if length, err := strconv.ParseInt(answer.header.Get("Content-Length"), 10, 64); err == nil && length >= 0 {
+			n = min(n, length)
+		}
+		b, _ := io.ReadAll(io.LimitReader(br, n)) // as much as there is
+		return string(b)
+	})
+	return fmt.Errorf("%v %v through proxy %s: HTTP status %d: %w", r.Command, r.Addr, h.Proxy, answer.code, status)
 }
 
 // prefixed is a connection from which something was read already.
@@ -141,11 +141,4 @@ func (p *prefixed) Read(b []byte) (int, error) {
 // CloseWrite ends the way to the far side.
 func (p *prefixed) CloseWrite() error {
 	return p.Conn.(interface{ CloseWrite() error }).CloseWrite()
-}
-
-func unexpected(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

@@ -3,7 +3,6 @@ package egress
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -18,14 +17,26 @@ import (
 // A SOCKS may be used by many goroutines at once, and must not change meanwhile.
 type SOCKS struct {
 	Dialer socks.Dialer
+
+	silence silence
 }
 
-// Dial connects to the target through the proxy. The bound address is what the proxy told.
-func (s *SOCKS) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
+// Dial connects to the target through the proxy. The bound address is what the proxy
+// replied. Errors are those of [socks.Dialer.Do]; a proxy that leaves several requests in
+// a row without an answer is a *[socks.ProxyError] as well.
+func (s *SOCKS) Dial(ctx context.Context, r *socks.Request) (c net.Conn, bound socks.Addr, err error) {
 	if err := refuseOnion(r.Addr); err != nil {
 		return nil, socks.Addr{}, err
 	}
-	return s.dialer().Do(ctx, r)
+	err = s.watch(ctx, r, func(ctx context.Context) error {
+		c, bound, err = s.dialer().Do(ctx, r)
+		return err
+	})
+	return c, bound, err
+}
+
+func (s *SOCKS) watch(ctx context.Context, r *socks.Request, ask func(context.Context) error) error {
+	return s.silence.watch(ctx, s.Dialer.Proxy, r, s.Dialer.Version != socks.V4, ask)
 }
 
 // dialer is the Dialer with a limit of time for reaching the proxy.
@@ -39,30 +50,48 @@ func (s *SOCKS) dialer() *socks.Dialer {
 
 // Resolve passes RESOLVE on. The error matches errors.ErrUnsupported if the proxy does
 // not know it.
-func (s *SOCKS) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error) {
+func (s *SOCKS) Resolve(ctx context.Context, r *socks.Request) (ip netip.Addr, err error) {
 	if err := refuseOnion(r.Addr); err != nil {
 		return netip.Addr{}, err
 	}
 	if r.Addr.IP.IsValid() {
 		return r.Addr.IP, nil
 	}
-	ip, err := s.dialer().Resolve(ctx, r.Addr.Name)
+	err = s.watch(ctx, r, func(ctx context.Context) error {
+		ip, err = s.dialer().Resolve(ctx, r.Addr.Name)
+		return err
+	})
 	return ip, hungUp(r, err)
 }
 
 // ResolvePTR passes RESOLVE_PTR on. Its errors are those of Resolve.
-func (s *SOCKS) ResolvePTR(ctx context.Context, r *socks.Request) (string, error) {
-	name, err := s.dialer().ResolvePTR(ctx, r.Addr.IP)
+func (s *SOCKS) ResolvePTR(ctx context.Context, r *socks.Request) (name string, err error) {
+	err = s.watch(ctx, r, func(ctx context.Context) error {
+		name, err = s.dialer().ResolvePTR(ctx, r.Addr.IP)
+		return err
+	})
 	return name, hungUp(r, err)
 }
 
 func (s *SOCKS) String() string { return "socks " + s.Dialer.Proxy }
 
-// hungUp takes a proxy that hangs up without a reply for one that does not know the
-// command: Dante and others answer what they do not know in this way.
+// hungUp takes a proxy that got a request and hangs up without a reply for one that does
+// not know the command: Dante and others answer what they do not know in this way.
 func hungUp(r *socks.Request, err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
-		return fmt.Errorf("%v: %w: %v", r.Command, errors.ErrUnsupported, err)
+	proxy := (*socks.ProxyError)(nil)
+	if errors.As(err, &proxy) && proxy.Asked && (errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)) {
+		return &hungUpError{r.Command, proxy}
 	}
 	return err
 }
+
+// hungUpError is [errors.ErrUnsupported] to everybody but a Failover, which asks the next
+// member. It does not wrap the ProxyError as such, since that would be code 01.
+type hungUpError struct {
+	command socks.Command
+	proxy   *socks.ProxyError
+}
+
+func (e *hungUpError) Error() string { return e.command.String() + ": " + e.proxy.Error() }
+
+func (e *hungUpError) Unwrap() []error { return []error{errors.ErrUnsupported, e.proxy.Err} }
