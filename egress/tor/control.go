@@ -54,10 +54,7 @@ const eventCode = 650
 // dialControl connects to a control port, logs in, and has events from then on told to
 // the function, line by line, from a goroutine of its own.
 func dialControl(ctx context.Context, address, password string, events func(string)) (*control, error) {
-	network := "tcp"
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		network, address = "unix", path
-	}
+	network, address := networkOf(address)
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, fmt.Errorf("control port: %w", err)

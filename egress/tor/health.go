@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -18,12 +19,17 @@ const (
 	missedLimit = 8                // so many targets, none of them reached in time, likewise
 	slowFailure = 10 * time.Second // a general failure after less is a verdict on the target
 
+	slowGreeting = 2 * time.Second // no answer to the greeting in that time, if there is no more, is tor's failure
+
 	// One that is out is tried with a request of its own keys after a pause, which
 	// doubles as long as that fails.
 	leastPause = time.Second
 	mostPause  = 30 * time.Second
 
 	warnPause = 10 * time.Second // between two lines that no tor is ready
+
+	longWait  = 15 * time.Second // a request that has waited so long is worth a line
+	waitPause = time.Minute      // between two of those
 )
 
 // member is a Member at work.
@@ -145,6 +151,7 @@ func ranked(all []*member, token string) []*member {
 // choose returns the member to ask, nil if all were tried. It waits while there is none
 // but daemons of ours that are not ready, until ctx ends.
 func (p *Pool) choose(ctx context.Context, order []*member, tried map[*member]bool) (*member, error) {
+	var long *time.Timer
 	for {
 		p.mu.Lock()
 		m, wait := pick(order, tried)
@@ -155,6 +162,10 @@ func (p *Pool) choose(ctx context.Context, order []*member, tried map[*member]bo
 		}
 		if stopped != nil {
 			return nil, &socks.ProxyError{Proxy: p.String(), Err: stopped}
+		}
+		if long == nil {
+			long = time.AfterFunc(longWait, p.warnWaiting)
+			defer long.Stop()
 		}
 		select {
 		case <-changed:
@@ -189,21 +200,33 @@ func pick(order []*member, tried map[*member]bool) (m *member, wait bool) {
 
 // notReady is the error of a request that waited in vain for a tor.
 func (p *Pool) notReady(ctx context.Context) error {
-	var why []string
-	p.mu.Lock()
-	for _, m := range p.all {
-		why = append(why, fmt.Sprintf("%v: %s", m, m.health.describe()))
-	}
-	log := time.Since(p.warned) >= warnPause
-	if log {
-		p.warned = time.Now()
-	}
-	p.mu.Unlock()
-	text := strings.Join(why, "; ")
+	text, log := p.excuse(&p.warned, warnPause)
 	if log {
 		p.log.Warn("no tor is ready, so requests fail", "why", text)
 	}
 	return &socks.ProxyError{Proxy: p.String(), Err: fmt.Errorf("no tor is ready (%s): %w", text, context.Cause(ctx))}
+}
+
+// warnWaiting logs that requests wait for a tor, which a person may take for a hang.
+func (p *Pool) warnWaiting() {
+	if text, log := p.excuse(&p.waiting, waitPause); log {
+		p.log.Warn("no tor is ready yet, so requests wait", "why", text)
+	}
+}
+
+// excuse returns how all members are, and whether the last time that it was logged is
+// over for as long as pause; if so it is now.
+func (p *Pool) excuse(last *time.Time, pause time.Duration) (text string, log bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var why []string
+	for _, m := range p.all {
+		why = append(why, fmt.Sprintf("%v: %s", m, m.health.describe()))
+	}
+	if log = time.Since(*last) >= pause; log {
+		*last = time.Now()
+	}
+	return strings.Join(why, "; "), log
 }
 
 func (h *health) describe() string {
@@ -231,6 +254,8 @@ func (p *Pool) judge(m *member, r *socks.Request, met met) {
 		switch {
 		case met.err == nil:
 			h.bringIn()
+		case met.silent():
+			h.takeOut(met.err.Error())
 		case met.over && (!met.connected || met.took < slowFailure): // tor had no chance
 		case !met.connected:
 			h.takeOut(met.err.Error())
@@ -253,6 +278,19 @@ func (p *Pool) judge(m *member, r *socks.Request, met met) {
 func isProxyError(err error) bool {
 	proxy := (*socks.ProxyError)(nil)
 	return errors.As(err, &proxy)
+}
+
+// unasked reports whether tor failed before it got the request.
+func (m met) unasked() bool {
+	proxy := (*socks.ProxyError)(nil)
+	return errors.As(m.err, &proxy) && !proxy.Asked
+}
+
+// silent reports whether tor did not even answer the greeting, in its own time or in enough
+// of the request's.
+func (m met) silent() bool {
+	return m.connected && m.unasked() && m.took >= slowGreeting &&
+		(errors.Is(m.err, os.ErrDeadlineExceeded) || errors.Is(m.err, context.DeadlineExceeded))
 }
 
 // missed reports whether the failure is what a tor that gets nowhere would tell.

@@ -165,6 +165,7 @@ func (p *Pool) runDaemon(ctx context.Context, m *member) {
 	pause := backoff{least: leastRestart, most: mostRestart}
 	for {
 		start := time.Now()
+		p.log.Info("starting tor", "tor", m.String())
 		err := p.runOnce(ctx, m)
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)

@@ -29,6 +29,10 @@ type Member struct {
 	// name by which keys are dealt out, so replicas that shall agree write it alike.
 	SOCKS string
 
+	// Others are where it may be instead, likewise: they are tried in their order when
+	// nobody listens at SOCKS.
+	Others []string
+
 	// Control is the address of its control port, likewise; without one if empty.
 	Control string
 
@@ -78,6 +82,7 @@ type Pool struct {
 	mu      sync.Mutex // guards this and the health of all members
 	changed chan struct{}
 	warned  time.Time // when it was last logged that no tor is ready
+	waiting time.Time // when it was last logged that requests wait
 	stopped error     // why Run has ended; nil before
 
 	telling sync.Mutex // orders the calls of Changed
@@ -173,8 +178,8 @@ func (p *Pool) String() string {
 	return "tor " + strings.Join(names, ",")
 }
 
-// do has a member serve the request. When a tor cannot even be connected to, it was told
-// nothing, and so the next one may be asked.
+// do has a member serve the request. A tor that cannot be connected to, or does not finish
+// the greeting, does not know the request, and so the next one may be asked.
 func (p *Pool) do(ctx context.Context, r *socks.Request, i Isolation) (net.Conn, socks.Addr, error) {
 	p.init()
 	token := i.token(p.key, r)
@@ -196,8 +201,8 @@ func (p *Pool) do(ctx context.Context, r *socks.Request, i Isolation) (net.Conn,
 		c, answer, met := m.do(ctx, r, p.auth(m, token))
 		m.slots.release(token, met.err == nil)
 		p.judge(m, r, met)
-		if met.connected || met.over {
-			r.Member = m.String()
+		r.Member = m.String()
+		if !met.unasked() || met.over {
 			return c, answer, met.err
 		}
 		tried[m], last = true, met.err
@@ -240,14 +245,42 @@ type met struct {
 func (m *member) do(ctx context.Context, r *socks.Request, auth socks.Auth) (c net.Conn, answer socks.Addr, met met) {
 	start := time.Now()
 	d := socks.Dialer{Proxy: m.SOCKS, Auth: auth}
-	d.Forward = func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, network, address)
+	d.Forward = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c, err := m.connect(ctx)
 		met.connected = err == nil
 		return c, err
 	}
 	c, answer, met.err = d.Do(ctx, r)
 	met.took, met.over = time.Since(start), ctx.Err() != nil
 	return c, answer, met
+}
+
+// connect connects to the first of its addresses where somebody listens. The error is
+// that of SOCKS.
+func (m Member) connect(ctx context.Context) (net.Conn, error) {
+	c, err := dialTor(ctx, m.SOCKS)
+	for _, other := range m.Others {
+		if err == nil {
+			break
+		}
+		if found, otherErr := dialTor(ctx, other); otherErr == nil {
+			return found, nil
+		}
+	}
+	return c, err
+}
+
+func dialTor(ctx context.Context, address string) (net.Conn, error) {
+	network, address := networkOf(address)
+	return (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, network, address)
+}
+
+// networkOf returns network and address of host:port or unix:/path.
+func networkOf(address string) (string, string) {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return "unix", path
+	}
+	return "tcp", address
 }
 
 // full is the error of a request that waited for its turn in vain.
