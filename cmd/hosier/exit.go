@@ -36,6 +36,7 @@ type exit struct {
 	over chan struct{} // closed once it has ended
 
 	broken atomic.Int64 // until when it is taken not to work, in Unix ns
+	news   news         // what the log has of that
 
 	mu      sync.Mutex
 	open    int         // connections that use it
@@ -45,14 +46,14 @@ type exit struct {
 }
 
 // openExit makes the way out that e describes. It starts nothing.
-func openExit(ctx context.Context, e config.Egress, stateDir string, log *slog.Logger) (*exit, error) {
+func openExit(ctx context.Context, e config.Egress, c *config.Config, log *slog.Logger) (*exit, error) {
 	via := e.Via.Reveal()
 	x := &exit{name: e.Name, kind: e.Kind, via: via, key: exitKey(e), over: make(chan struct{})}
 	var err error
 	switch {
 	case e.Kind == rules.Direct: // each listener makes its own, since rules judge what it dials
 	case e.Kind == rules.Tor:
-		x.pool, x.dir, err = openTor(ctx, e, stateDir, log)
+		x.pool, x.dir, err = openTor(ctx, e, c, log)
 		x.out = x.pool
 	default:
 		x.out, err = parseProxy(via)
@@ -167,8 +168,8 @@ func (x *exit) isOver() bool {
 // passes, since without requests nobody would learn that it works again.
 const brokenTime = 30 * time.Second
 
-// judged notes until when a list of ways out passes this one over, the zero time if it works. A
-// pool of tors knows better by itself.
+// judged notes until when it is taken not to work, the zero time if it does. A pool of tors
+// knows better by itself.
 func (x *exit) judged(until time.Time) {
 	switch {
 	case x.pool != nil:
@@ -195,25 +196,21 @@ func spawnDir(stateDir string, e config.Egress) string {
 }
 
 // openTor makes the pool of a way out into Tor, and tells the directory of its daemons.
-func openTor(ctx context.Context, e config.Egress, stateDir string, log *slog.Logger) (p *tor.Pool, dir string, err error) {
+func openTor(ctx context.Context, e config.Egress, c *config.Config, log *slog.Logger) (p *tor.Pool, dir string, err error) {
 	via := e.Via.Reveal()
 	spec, err := parseTor(via)
 	if err != nil {
 		return nil, "", err
 	}
 	p = &tor.Pool{Members: spec.members, Log: log}
-	if p.Key, err = loadKey(stateDir, spec.daemons > 0, log); err != nil {
+	if p.Key, err = loadKey(c.StateDir, spec.daemons > 0, log); err != nil {
 		return nil, "", err
 	}
 	switch {
 	case spec.find:
-		address, err := findTor(ctx, torPorts)
-		if err != nil {
-			return nil, "", err
-		}
-		p.Members = []tor.Member{{SOCKS: address}}
+		p.Members, err = findMember(ctx, torPortsBeside(c.Listeners), log)
 	case spec.daemons > 0:
-		p.Members, dir, err = spawn(ctx, e, stateDir, spec.daemons)
+		p.Members, dir, err = spawn(ctx, e, c.StateDir, spec.daemons)
 	}
 	return p, dir, err
 }

@@ -1,12 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"hosier/proxy"
-	"hosier/socks"
 )
 
 func stoppable() (x *exit, ended func() bool) {
@@ -67,20 +68,59 @@ func TestRevive(t *testing.T) {
 func TestBroken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x, _ := stoppable()
-		w := &way{exits: []*exit{x}}
-		fails := &proxy.Session{Err: &socks.ProxyError{Proxy: "a", Err: socks.GeneralFailure}}
-		w.judge(fails)
+		fails := func() { x.judged(time.Now().Add(brokenTime)) }
+		fails()
 		if x.ready() {
 			t.Error("ready though it failed")
 		}
-		w.judge(&proxy.Session{Request: &socks.Request{}, Status: socks.Succeeded})
+		x.judged(time.Time{})
 		if !x.ready() {
 			t.Error("not ready though it served")
 		}
-		w.judge(fails)
+		fails()
 		time.Sleep(brokenTime + time.Second)
 		if !x.ready() {
 			t.Error("not ready for ever")
+		}
+	})
+}
+
+// An egress that stops working has one line, and one when it works again, however many
+// requests there are; one that fails now and then has no more than two a minute.
+func TestNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&out, nil))
+		broken := errors.New("is on fire")
+		var n news
+		lines := func(err error, times int) (warn, info int) {
+			out.Reset()
+			for range times {
+				n.tell(log, "work", err, func() string { return "reason" })
+			}
+			return strings.Count(out.String(), "level=WARN"), strings.Count(out.String(), "level=INFO")
+		}
+		for i, step := range []struct {
+			sleep      time.Duration
+			err        error
+			warn, info int
+		}{
+			{0, nil, 0, 0},
+			{0, broken, 1, 0},
+			{time.Hour, broken, 0, 0},
+			{0, nil, 0, 1},
+			{0, nil, 0, 0},
+			{0, broken, 1, 0},
+			{time.Second, nil, 0, 1},
+			{time.Second, broken, 0, 0}, // too soon for another
+			{time.Second, nil, 0, 0},    // and so this is no news
+			{newsPause, broken, 1, 0},
+			{0, nil, 0, 1},
+		} {
+			time.Sleep(step.sleep)
+			if warn, info := lines(step.err, 10); warn != step.warn || info != step.info {
+				t.Errorf("step %d: %d and %d lines, want %d and %d", i, warn, info, step.warn, step.info)
+			}
 		}
 	})
 }

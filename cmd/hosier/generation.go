@@ -65,6 +65,9 @@ func (w *way) Plain(r *socks.Request) (to netip.AddrPort, limit time.Duration, e
 	return to, 0, nil
 }
 
+// Attempts returns how many ways out it may ask.
+func (w *way) Attempts() int { return len(w.exits) }
+
 // Resolve tells those who watch for leaks what the client has learnt here: it will not
 // have asked anybody else for that address.
 func (w *way) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error) {
@@ -105,10 +108,10 @@ func (l *listenerWays) of(names []string) *way {
 	for _, name := range names {
 		x := l.generation.exits[name]
 		w.exits = append(w.exits, x)
-		list = append(list, egress.Way{Name: name, Egress: l.egress(x), Ready: x.hasTor, Judged: x.judged})
+		list = append(list, egress.Way{Name: name, Egress: l.egress(x), Ready: x.hasTor, Judged: l.judge(x, len(names) == 1)})
 	}
 	w.Egress = list[0].Egress
-	if len(list) > 1 {
+	if len(list) > 1 || w.exits[0].kind == rules.Proxy {
 		w.Egress = &egress.Failover{Ways: list}
 	}
 	l.all[key] = w
@@ -167,7 +170,7 @@ func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generati
 		x := d.running(e)
 		if x == nil {
 			var err error
-			if x, err = openExit(ctx, e, c.StateDir, d.log); err != nil {
+			if x, err = openExit(ctx, e, c, d.log); err != nil {
 				return nil, err
 			}
 			if other := d.runningIn(x.dir); other != nil {

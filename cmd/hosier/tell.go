@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"time"
 
 	"hosier/egress/tor"
 	"hosier/internal/config"
@@ -62,7 +61,6 @@ func ownWords(err error) string {
 func (d *daemon) closed(ses *proxy.Session) {
 	d.limits.End(ses.ID)
 	if w, ok := ses.Egress.(*way); ok {
-		w.judge(ses)
 		for _, x := range w.exits {
 			x.leave()
 		}
@@ -83,18 +81,6 @@ func (d *daemon) tellSOCKS4(ses *proxy.Session) {
 			"id", ses.ID, "listener", ses.Listener, "client", d.telemetry.Redactor().Client(ses.Client),
 			"mend", "have the client use SOCKS5 or HTTP CONNECT, or give it a listener with users = \"\"")
 	})
-}
-
-// judge notes whether a way out by itself served. A list of several tells of each.
-func (w *way) judge(ses *proxy.Session) {
-	broken := (*socks.ProxyError)(nil)
-	switch {
-	case len(w.exits) != 1:
-	case errors.As(ses.Err, &broken):
-		w.exits[0].judged(time.Now().Add(brokenTime))
-	case ses.Request != nil && ses.Status == socks.Succeeded:
-		w.exits[0].judged(time.Time{})
-	}
 }
 
 // login counts what became of a login.

@@ -191,15 +191,43 @@ func isolationOf(words config.Isolation) (i tor.Isolation, err error) {
 // torPorts are where a tor is looked for: those of the daemon and of Tor Browser.
 var torPorts = []string{"127.0.0.1:9050", "127.0.0.1:9150"}
 
-// findTor returns the first of the addresses at which a SOCKS server answers.
-func findTor(ctx context.Context, addresses []string) (string, error) {
-	for _, address := range addresses {
-		if answersSOCKS(ctx, address) {
-			return address, nil
+// torPortsBeside returns the torPorts that no listener of hosier's own has, which would answer
+// there like a tor.
+func torPortsBeside(listeners []config.Listener) (all []string) {
+	for _, address := range torPorts {
+		_, port, _ := net.SplitHostPort(address)
+		if !slices.ContainsFunc(listeners, func(l config.Listener) bool { return strings.HasSuffix(l.Address, ":"+port) }) {
+			all = append(all, address)
 		}
 	}
-	return "", fmt.Errorf("tor: no tor runs on %s: install and start Debian's package tor (apt-get install tor), "+
-		"say where it is with tor://HOST:PORT, or have hosier start one with tor+spawn://", strings.Join(addresses, " or "))
+	return all
+}
+
+// findMember returns the tor that runs at one of the addresses. One that is not there yet may
+// still come, at boot or by hand, and is looked for with each request; these fail until then.
+func findMember(ctx context.Context, addresses []string, log *slog.Logger) ([]tor.Member, error) {
+	if len(addresses) == 0 {
+		return nil, usageError{errors.New("tor: hosier's own listeners have the ports 9050 and 9150, so no tor can be there: say where it is with tor://HOST:PORT")}
+	}
+	address := findTor(ctx, addresses)
+	if address != "" {
+		return []tor.Member{{SOCKS: address}}, nil
+	}
+	log.Warn("no tor runs here yet, and requests through it fail until one does", "looked", strings.Join(addresses, " and "),
+		"fix", "install and start Debian's package tor (apt-get install tor), name it with tor://HOST:PORT, "+
+			"or have hosier start one with tor+spawn://")
+	return []tor.Member{{SOCKS: addresses[0], Others: addresses[1:]}}, nil
+}
+
+// findTor returns the first of the addresses at which a SOCKS server answers, "" if there is
+// none.
+func findTor(ctx context.Context, addresses []string) string {
+	for _, address := range addresses {
+		if answersSOCKS(ctx, address) {
+			return address
+		}
+	}
+	return ""
 }
 
 func answersSOCKS(ctx context.Context, address string) bool {

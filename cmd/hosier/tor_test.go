@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -108,14 +109,49 @@ func TestFindTor(t *testing.T) {
 	}
 	web, first, second := says("HTTP/1.0 400 no\r\n\r\n"), says("\x05\x00"), says("\x05\x00")
 	closed := says("")
-	if got, err := findTor(t.Context(), []string{closed, web, first, second}); err != nil || got != first {
-		t.Errorf("got %s, %v, want %s", got, err, first)
+	if got := findTor(t.Context(), []string{closed, web, first, second}); got != first {
+		t.Errorf("got %s, want %s", got, first)
 	}
-	_, err := findTor(t.Context(), []string{closed, web})
-	for _, want := range []string{closed + " or " + web, "apt-get install tor", "tor+spawn://"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q in it", err, want)
+	if got := findTor(t.Context(), []string{closed, web}); got != "" {
+		t.Errorf("got %s where there is none", got)
+	}
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	got, err := findMember(t.Context(), []string{web, first}, log)
+	if want := []tor.Member{{SOCKS: first}}; err != nil || !reflect.DeepEqual(got, want) || out.Len() > 0 {
+		t.Errorf("got %+v, %v, want %+v:\n%s", got, err, want, out.String())
+	}
+	// One that is not there yet may come to any of them.
+	got, err = findMember(t.Context(), []string{web, closed}, log)
+	if want := []tor.Member{{SOCKS: web, Others: []string{closed}}}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	for _, want := range []string{"level=WARN", web + " and " + closed, "apt-get install tor", "tor+spawn://"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in the log:\n%s", want, out.String())
 		}
+	}
+}
+
+// What listens at a tor's port may be hosier itself.
+func TestTorPortsBeside(t *testing.T) {
+	for listen, want := range map[string][]string{
+		"127.0.0.1:1080":           {"127.0.0.1:9050", "127.0.0.1:9150"},
+		"127.0.0.1:9050":           {"127.0.0.1:9150"},
+		"0.0.0.0:9150":             {"127.0.0.1:9050"},
+		"[::]:9050 127.0.0.1:9150": nil,
+		"unix:/run/hosier:9050":    {"127.0.0.1:9150"}, // if somebody wants it so
+	} {
+		var all []config.Listener
+		for address := range strings.FieldsSeq(listen) {
+			all = append(all, config.Listener{Address: address})
+		}
+		if got := torPortsBeside(all); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, want %v", listen, got, want)
+		}
+	}
+	if _, err := findMember(t.Context(), nil, slog.New(slog.DiscardHandler)); !errors.As(err, new(usageError)) {
+		t.Errorf("without a port that is left: %v", err)
 	}
 }
 
