@@ -103,10 +103,10 @@ func explain(err error, o resolveOptions, target string) error {
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		return fmt.Errorf("proxy %s does not know Tor's RESOLVE: ask a hosier or a Tor (--proxy ADDR)", o.proxy)
-	case errors.As(err, &proxy):
-		return fmt.Errorf("%w: is a hosier or a Tor there? (--proxy ADDR)", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: no answer from proxy %s within %v (--timeout)", target, o.proxy, o.timeout)
+	case errors.As(err, &proxy):
+		return fmt.Errorf("%w: is a hosier or a Tor there? (--proxy ADDR)", err)
 	case errors.Is(err, socks.HostUnreachable), errors.As(err, &status) && o.v4:
 		return fmt.Errorf("%s does not resolve (proxy %s)", target, o.proxy)
 	case errors.As(err, &status):
