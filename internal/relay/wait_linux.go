@@ -58,7 +58,7 @@ func (w *waiter) wait(busy bool) ([]unix.EpollEvent, error) {
 	case busy:
 		w.getHot()
 		w.unpark()
-		w.look(0)
+		w.peek()
 	case w.hot:
 		w.waitHot()
 		if w.n == 0 && w.err == nil {
@@ -113,7 +113,7 @@ func (w *waiter) waitCold() {
 
 // ready looks for events on behalf of Go's poller.
 func (w *waiter) ready(uintptr) bool {
-	w.look(0)
+	w.peek()
 	return w.n > 0 || w.err != nil
 }
 
@@ -152,12 +152,19 @@ func (w *waiter) unpark() {
 	w.parked, w.conn = nil, nil
 }
 
+// peek asks for the events that are there. An edge is reported once, and Go's poller takes
+// what ready returns for a fact: a signal must not pass for silence.
+func (w *waiter) peek() {
+	for !w.look(0) {
+	}
+}
+
 // look asks for events without telling the scheduler, and waits for them until a
-// signal comes if timeout is -1. It must not be inlined into a loop: on its way in, a
-// goroutine that was asked to stop does so.
+// signal comes if timeout is -1; it reports whether none came. It must not be inlined into a
+// loop: on its way in, a goroutine that was asked to stop does so.
 //
 //go:noinline
-func (w *waiter) look(timeout int) {
+func (w *waiter) look(timeout int) (undisturbed bool) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(w.epoll),
 		uintptr(unsafe.Pointer(&w.events[0])), uintptr(len(w.events)), uintptr(timeout), 0, 0)
 	switch errno {
@@ -168,6 +175,7 @@ func (w *waiter) look(timeout int) {
 	default:
 		w.n, w.err = 0, errno
 	}
+	return errno != unix.EINTR
 }
 
 // preemptible reports whether the runtime ends a hidden wait by a signal.
