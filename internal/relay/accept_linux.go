@@ -48,6 +48,9 @@ func inLoopOf(l net.Listener, f func()) {
 	t.start(func() {
 		t.loop.wires.addTask(t) // now, for Engine.Close: it may never watch
 		t.loop.doors = append(t.loop.doors, t)
+		if t.loop.engine.isClosed() {
+			t.close()
+		}
 		f()
 		t.loop.doors = slices.DeleteFunc(t.loop.doors, func(one *task) bool { return one == t })
 	})
@@ -146,6 +149,9 @@ func (a *acceptor) take() (int32, netip.AddrPort, error) {
 func newClient(l *eventLoop, fd int32, from netip.AddrPort) (net.Conn, error) {
 	t := newTask(l)
 	s, err := t.add(toClient, fd, from)
+	if err == nil && l.engine.isClosed() { // Close may have come before it could know of s
+		err = net.ErrClosed
+	}
 	if err != nil {
 		s.Close()
 		return nil, err

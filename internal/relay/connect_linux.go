@@ -54,7 +54,7 @@ func connectTask(c net.Conn, to netip.AddrPort, deadline time.Time) (net.Conn, n
 		if err != nil {
 			return nil, netip.AddrPort{}, err
 		}
-		local := localAddr(s.fd)
+		local := s.local()
 		if local != to {
 			return s, local, nil
 		}
@@ -86,7 +86,7 @@ func (t *task) connect(client *sock, to netip.AddrPort, deadline time.Time) (*so
 		}
 	}
 	if err == nil && t.happened[toServer]&unix.EPOLLERR != 0 {
-		err = socketError(fd)
+		err = s.socketError()
 	}
 	if err != nil {
 		s.Close()
@@ -95,8 +95,14 @@ func (t *task) connect(client *sock, to netip.AddrPort, deadline time.Time) (*so
 	return s, nil
 }
 
-func socketError(fd int32) error {
-	errno, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+// socketError returns why connecting failed.
+func (s *sock) socketError() error {
+	s.task.mu.Lock()
+	defer s.task.mu.Unlock()
+	if s.fd < 0 { // its number may belong to another by now
+		return net.ErrClosed
+	}
+	errno, err := unix.GetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && errno != 0 {
 		err = unix.Errno(errno)
 	}

@@ -439,3 +439,36 @@ func TestReset(t *testing.T) {
 		})
 	}
 }
+
+// Closing an engine closes the sockets of tasks under their feet: whatever these ask of one
+// must not be asked of a number that may be another's by then. The race detector sees it.
+func TestFrontClosedWhileConnecting(t *testing.T) {
+	target := echoServer(t)
+	for range 10 {
+		e := &Engine{Loops: 2}
+		connected := make(chan struct{}, 4)
+		address := frontend(t, e, func(c net.Conn) {
+			defer c.Close()
+			for n := 0; ; n++ {
+				s, _, err := Connect(c, target, time.Now().Add(patience))
+				if err != nil {
+					if !errors.Is(err, net.ErrClosed) {
+						t.Errorf("ended with %v", err)
+					}
+					return
+				}
+				s.Close()
+				if n == 3 {
+					connected <- struct{}{}
+				}
+			}
+		})
+		for range cap(connected) {
+			visitor(t, address)
+		}
+		for range cap(connected) {
+			<-connected
+		}
+		e.Close()
+	}
+}

@@ -203,6 +203,17 @@ func (s *sock) LocalAddr() net.Addr {
 	return net.TCPAddrFromAddrPort(localAddr(s.fd))
 }
 
+// local returns the address of s, zero once s is closed: its number may belong to another
+// by then.
+func (s *sock) local() netip.AddrPort {
+	s.task.mu.Lock()
+	defer s.task.mu.Unlock()
+	if s.fd < 0 {
+		return netip.AddrPort{}
+	}
+	return localAddr(s.fd)
+}
+
 func (s *sock) SetDeadline(t time.Time) error {
 	if s.ordinary != nil {
 		return s.ordinary.SetDeadline(t)
