@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isOwn reports whether the kernel would deliver what is sent to ip on this host, as
+// OwnAddress reports whether the kernel would deliver on this host what is sent to ip, as
 // `ip route get` does: by an interface's address, by a local route alone (load balancers,
 // anycast), by whatever table the rules lead to.
 //
@@ -18,7 +18,7 @@ import (
 // remembered that could be out of date. A list of the interfaces' addresses takes milliseconds
 // where there are thousands, and has no routes; one kept current by notifications has to be
 // built again whenever the kernel had to drop some.
-func isOwn(ip netip.Addr) (bool, error) {
+func OwnAddress(ip netip.Addr) (bool, error) {
 	kind, err := routeType(ip)
 	// Broadcast and anycast addresses are received here as well.
 	return err == nil && kind != unix.RTN_UNICAST && kind != unix.RTN_UNREACHABLE, err

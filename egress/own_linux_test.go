@@ -15,19 +15,19 @@ import (
 	"hosier/socks"
 )
 
-func TestIsOwn(t *testing.T) {
+func TestOwnAddress(t *testing.T) {
 	all, err := net.InterfaceAddrs()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range all {
 		ip, _ := netip.AddrFromSlice(a.(*net.IPNet).IP)
-		if own, err := isOwn(ip.Unmap()); !own || err != nil {
+		if own, err := OwnAddress(ip.Unmap()); !own || err != nil {
 			t.Errorf("%v is an address of an interface: %v, %v", ip, own, err)
 		}
 	}
 	for text, want := range map[string]bool{"127.9.9.9": true, "192.0.2.200": false} {
-		if own, err := isOwn(netip.MustParseAddr(text)); own != want || err != nil {
+		if own, err := OwnAddress(netip.MustParseAddr(text)); own != want || err != nil {
 			t.Errorf("%s: %v, %v, want %v", text, own, err, want)
 		}
 	}

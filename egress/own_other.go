@@ -7,9 +7,9 @@ import (
 	"net/netip"
 )
 
-// isOwn reports whether ip is an address of an interface of this host. Unlike on Linux,
+// OwnAddress reports whether ip is an address of an interface of this host. Unlike on Linux,
 // addresses that are local by a route alone are not known.
-func isOwn(ip netip.Addr) (bool, error) {
+func OwnAddress(ip netip.Addr) (bool, error) {
 	all, err := net.InterfaceAddrs()
 	if err != nil {
 		return false, err

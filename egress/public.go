@@ -68,7 +68,7 @@ func PublicOnly(_ *socks.Request, ip netip.Addr) error {
 		return fmt.Errorf("%v is not a public address: %w", ip, socks.NotAllowed)
 	}
 	for _, one := range []netip.Addr{ip, meant} {
-		own, err := isOwn(one)
+		own, err := OwnAddress(one)
 		if err != nil {
 			return fmt.Errorf("whether %v is an address of this host: %w: %w", one, socks.GeneralFailure, err)
 		}

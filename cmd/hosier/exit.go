@@ -69,6 +69,23 @@ func exitKey(e config.Egress) string {
 	return strings.Join([]string{e.Name, e.Via.Reveal(), e.Torrc}, "\x00")
 }
 
+// upstreams are the addresses that it connects to, host:port or unix:/path, as far as they are
+// known before it runs.
+func (x *exit) upstreams() (all []string) {
+	switch {
+	case x.kind == rules.Direct:
+	case x.pool != nil:
+		for _, m := range x.pool.Members {
+			all = append(all, m.SOCKS)
+		}
+	default:
+		if u, err := parseURL(x.via); err == nil {
+			all = append(all, u.Host)
+		}
+	}
+	return all
+}
+
 // start runs what the way out needs to run.
 func (x *exit) start(ctx context.Context, changed func(tor.Status)) {
 	if x.pool == nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +35,8 @@ type generation struct {
 	ways   map[string]*listenerWays // by the name of the listener
 	at     map[string]string        // where listeners are, as sessions know them, by their names
 	loaded time.Time
+
+	listening []net.Addr // of all listeners
 
 	users    map[string]*users.Verifier // by file
 	policies map[string]*proxy.Policy   // by the address of the listener, as sessions know it
@@ -414,10 +417,10 @@ func loadTLS(certFile, keyFile, clientCA string) (*tls.Config, error) {
 	return t, nil
 }
 
-// leadsToListener says which way out leads back to the listener at a.
+// leadsToListener returns the egress that leads back to the listener at a, nil if none does.
 func (g *generation) leadsToListener(a net.Addr) *exit {
 	for _, x := range g.exits {
-		if leadsBack(x.via, a) {
+		if slices.ContainsFunc(x.upstreams(), func(upstream string) bool { return leadsBack(upstream, a) }) {
 			return x
 		}
 	}

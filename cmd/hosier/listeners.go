@@ -119,6 +119,7 @@ func (g *generation) equip(l *config.Listener, o *opened) error {
 		return err
 	}
 	g.policies[o.name], g.at[l.Name] = p, o.name
+	g.listening = append(g.listening, o.Addr())
 	return nil
 }
 

@@ -132,6 +132,9 @@ func parseTorAddress(text string) (string, error) {
 	if _, herr := socks.ParseHost(host); err != nil || perr != nil || herr != nil || n == 0 {
 		return "", fmt.Errorf("%q: write host:port, such as 127.0.0.1:9050, or unix:/path", address)
 	}
+	if isUnspecified(host) {
+		return "", fmt.Errorf("%s: %w", address, errUnspecified)
+	}
 	return address, nil
 }
 

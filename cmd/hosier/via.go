@@ -3,15 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
 	"hosier/egress"
-	"hosier/egress/tor"
 	"hosier/internal/rules"
 	"hosier/proxy"
 	"hosier/socks"
@@ -80,11 +77,23 @@ func checkAddress(u *url.URL) error {
 		return errors.New("nothing may follow the port")
 	case u.Port() == "":
 		return errors.New("there is no port in it")
+	case isUnspecified(u.Hostname()):
+		return errUnspecified
 	}
 	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
 		return errors.New("the port is not a number from 1 to 65535")
 	}
 	return nil
+}
+
+// errUnspecified is about an upstream that Linux would take for this host. Other systems, and
+// tor itself, do not.
+var errUnspecified = errors.New("nobody can be reached at this address; of this host, write 127.0.0.1 or [::1]")
+
+// isUnspecified reports whether the host is 0.0.0.0 or ::.
+func isUnspecified(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsUnspecified()
 }
 
 func viaAuth(u *url.URL) socks.Auth {
@@ -93,30 +102,6 @@ func viaAuth(u *url.URL) socks.Auth {
 	}
 	password, _ := u.User.Password()
 	return socks.Auth{Method: socks.UserPass, User: u.User.Username(), Password: password}
-}
-
-// leadsBack reports whether a proxy that via names is the listener a itself.
-func leadsBack(via string, a net.Addr) bool {
-	if isTor(via) {
-		spec, err := parseTor(via)
-		return err == nil && slices.ContainsFunc(spec.members, func(m tor.Member) bool { return isAt(m.SOCKS, a) })
-	}
-	u, err := url.Parse(via)
-	return err == nil && isAt(u.Host, a)
-}
-
-// isAt reports whether host:port is the address a.
-func isAt(hostport string, a net.Addr) bool {
-	here, ok := a.(*net.TCPAddr)
-	host, port, err := net.SplitHostPort(hostport)
-	if err != nil || !ok || port != strconv.Itoa(here.Port) {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	if host == "localhost" {
-		ip, err = netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
-	}
-	return err == nil && (here.AddrPort().Addr().Unmap() == ip || here.IP.IsUnspecified() && ip.IsLoopback())
 }
 
 // redacted is for messages: via without its password, however malformed it is.
