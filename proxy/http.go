@@ -35,11 +35,11 @@ var (
 // acceptHTTP is the HTTP side of the port: a CONNECT is a request, OPTIONS is answered
 // (Tor's proposal 365), and everything else gets the page.
 func (f *front) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, err error) {
-	c, deadline := f.conn, f.ses.Start.Add(f.handshakeTimeout())
+	c := f.conn
 	hr := bufio.NewReaderSize(br, maxHead)
 	var told error
 	for {
-		req, err := readHead(hr, c, deadline)
+		req, err := readHead(hr, c, f.deadline)
 		switch {
 		case told != nil && err != nil: // it was told its options, and that was all
 			return nil, nil, told
@@ -52,8 +52,13 @@ func (f *front) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, er
 			return r, early, err
 		case !visitOf(req).mayKnow(c, f.Names):
 			return nil, nil, ErrProbe
+		case f.refusal != nil:
+			f.writeHTTPError(f.answerRefused())
+			return nil, nil, f.refusal
 		}
-		if told = ErrOptions; f.writeOptions() != nil || req.Close {
+		// A body is never read: what follows it would be taken for a request, or the body itself.
+		last := req.Close || req.ContentLength != 0 || len(req.TransferEncoding) > 0
+		if told = ErrOptions; f.writeOptions(last) != nil || last {
 			return nil, nil, told
 		}
 	}
@@ -63,7 +68,8 @@ func (f *front) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, er
 type headError struct {
 	cause error
 	line  bool   // its first line is one of an HTTP request
-	head  []byte // as far as it came; not empty
+	cut   bool   // what would show who sent it may be in the part that is missing
+	head  []byte // as far as it came, or what of it shows who sent it; not empty
 	code  int    // what HTTP says to it
 }
 
@@ -88,21 +94,59 @@ func readHead(hr *bufio.Reader, c net.Conn, deadline time.Time) (*http.Request, 
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			code := http.StatusRequestTimeout
+			e := &headError{cause: err, line: isRequestLine(b), code: http.StatusRequestTimeout}
 			if errors.Is(err, bufio.ErrBufferFull) {
-				code = http.StatusRequestHeaderFieldsTooLarge
+				e.code = http.StatusRequestHeaderFieldsTooLarge
 			}
-			return nil, &headError{err, isRequestLine(b), bytes.Clone(b), code}
+			if first[0] != 'C' && e.code == http.StatusRequestHeaderFieldsTooLarge {
+				return nil, skim(hr, e)
+			}
+			e.head = bytes.Clone(b)
+			return nil, e
 		}
 		if bytes.Contains(b, []byte("\n\r\n")) || bytes.Contains(b, []byte("\n\n")) {
 			head := bytes.Clone(b) // for when it is read, but means nothing
 			req, err := http.ReadRequest(hr)
 			if err != nil {
-				return nil, &headError{err, isRequestLine(head), head, http.StatusBadRequest}
+				return nil, &headError{cause: err, line: isRequestLine(head), head: head, code: http.StatusBadRequest}
 			}
 			return req, nil
 		}
 	}
+}
+
+const (
+	maxSkim = 64 << 10 // bytes of a head that is too long
+	maxLine = 1 << 10  // of a line of it that is kept
+)
+
+// skim fills in what the head of e shows of its sender, which is longer than may be: the
+// cookies of localhost go to each of its ports, so any head of a browser's can be. Of what
+// comes it keeps the lines that a visit is judged by, and drops the rest.
+func skim(hr *bufio.Reader, e *headError) *headError {
+	e.cut = true
+	for begins, read := true, 0; read < maxSkim; {
+		part, err := hr.ReadSlice('\n')
+		read += len(part)
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			break
+		}
+		first, judged := len(e.head) == 0, begins && showsSender(part)
+		switch {
+		case first:
+			part = bytes.TrimSuffix(part[:min(len(part), maxLine)], []byte("\n"))
+			e.head = append(append(e.head, part...), '\n')
+		case begins && err == nil && len(bytes.TrimSpace(part)) == 0:
+			e.cut = false
+			return e
+		case judged && len(part)+len(e.head) > maxHead, judged && len(part) > maxLine:
+			return e
+		case judged:
+			e.head = append(e.head, part...)
+		}
+		begins = err == nil
+	}
+	return e
 }
 
 // isRequestLine reports whether b begins with a line of the form
@@ -133,10 +177,20 @@ func (f *front) refuseHTTP(req *http.Request, err error) error {
 		return err
 	case !head.line && !strings.ContainsRune("GHP", rune(head.head[0])):
 		return fmt.Errorf("%w: %w", socks.ErrNotSOCKS, err)
-	case !visitOfHead(head).mayKnow(c, f.Names):
-		return ErrProbe
+	default:
+		switch v := visitOfHead(head); {
+		case v.mayKnow(c, f.Names):
+		case v.cut && v.site == "" && v.origin == "": // no reason to accuse a web page
+			return err
+		default:
+			return ErrProbe
+		}
 	}
-	page := f.appendPage(nil, req)
+	if f.refusal != nil {
+		f.writeHTTPError(f.answerRefused())
+		return f.refusal
+	}
+	page := f.appendPage(nil, req, head)
 	c.SetWriteDeadline(time.Now().Add(replyTimeout))
 	if _, werr := c.Write(page); werr != nil {
 		return werr
@@ -207,7 +261,12 @@ func parseBasic(proof string) (user, password string, ok bool) {
 	return strings.Cut(string(pair), ":")
 }
 
-func (f *front) writeOptions() error {
-	_, err := f.conn.Write([]byte("HTTP/1.1 200 OK\r\nServer: hosier\r\nAllow: CONNECT, OPTIONS\r\n" + f.capabilities() + "Content-Length: 0\r\n\r\n"))
+// writeOptions answers an OPTIONS; last says that the connection ends after it.
+func (f *front) writeOptions(last bool) error {
+	end := "\r\n"
+	if last {
+		end = "Connection: close\r\n\r\n"
+	}
+	_, err := f.conn.Write([]byte("HTTP/1.1 200 OK\r\nServer: hosier\r\nAllow: CONNECT, OPTIONS\r\n" + f.capabilities() + "Content-Length: 0\r\n" + end))
 	return err
 }

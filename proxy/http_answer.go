@@ -30,6 +30,7 @@ var (
 		code: http.StatusProxyAuthRequired, text: "this proxy requires a user name and a password, and these are missing or wrong",
 		header: "Proxy-Authenticate: Basic realm=\"hosier\"\r\n",
 	}
+	answerNotClient = httpAnswer{code: http.StatusForbidden, phrase: "Client not allowed", text: "this proxy does not serve clients from your address"}
 	answerBadTarget = httpAnswer{
 		code: http.StatusBadRequest, phrase: "Invalid target", reason: "end/TORPROTOCOL",
 		text: "the target of CONNECT is a host name or an address, a colon and a port from 1 to 65535",
@@ -72,6 +73,14 @@ func httpAnswerOf(r *socks.Request, status socks.Status, err error) httpAnswer {
 		a.reason += fmt.Sprintf(" socks/%X", byte(status))
 	}
 	return a
+}
+
+// answerRefused is the answer to an HTTP client that is refused whatever it wants.
+func (f *front) answerRefused() httpAnswer {
+	if errors.Is(f.refusal, ErrFull) || errors.Is(f.refusal, ErrLimit) {
+		return httpAnswerOf(&socks.Request{}, socks.GeneralFailure, f.refusal)
+	}
+	return answerNotClient
 }
 
 // unreachable words code 04 for a name. Whether the name or the host is missing is known only

@@ -34,7 +34,7 @@ func TestPage(t *testing.T) {
 	for name, c := range map[string]struct {
 		request string
 		kind    string
-		says    string
+		says    string // and the code, where it is not 501
 	}{
 		"visit":             {"GET /" + canary + " HTTP/1.1\r\nHost: 127.0.0.1:1080\r\n" + browser + "\r\n", "text/html", "Your program spoke plain HTTP to it"},
 		"visit from itself": {"GET / HTTP/1.1\r\nSec-Fetch-Site: same-origin\r\n" + browser + "\r\n", "text/html", "SOCKS"},
@@ -48,13 +48,17 @@ func TestPage(t *testing.T) {
 		"line feeds alone":  {"GET / HTTP/1.0\n\n", "text/plain", "SOCKS"},
 		"no end":            {"GET / HTTP/1.1\r\nHost: " + canary, "text/plain", "SOCKS"},
 		"not even a line":   {"G" + canary, "text/plain", "SOCKS"},
-		"too long":          {"GET http://a.test/" + strings.Repeat(canary, 2000) + " HTTP/1.1\r\n\r\n", "text/plain", "SOCKS"},
+		"too long":          {"GET http://a.test/" + strings.Repeat(canary, 2000) + " HTTP/1.1\r\n\r\n", "text/plain", "HTTP/1.1 431 "},
+		"too long, browser": {"GET / HTTP/1.1\r\n" + browser + "Cookie: " + strings.Repeat(canary, 2000) + "\r\n\r\n", "text/html", "HTTP/1.1 431 "},
 		"PRI":               {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "text/plain", "SOCKS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := ask(t, address, c.request)
 			checkPage(t, b, c.kind)
+			if code := strings.HasPrefix(c.says, "HTTP"); !code && !bytes.HasPrefix(b, []byte("HTTP/1.1 501 ")) {
+				t.Errorf("the code is not 501:\n%s", b)
+			}
 			if !bytes.Contains(b, []byte(c.says)) {
 				t.Errorf("page does not say %q:\n%s", c.says, b)
 			}
@@ -69,7 +73,7 @@ func checkPage(t *testing.T, b []byte, kind string) {
 	t.Helper()
 	head, body, _ := bytes.Cut(b, []byte("\r\n\r\n"))
 	for _, want := range []string{
-		"HTTP/1.1 501 ", "Content-Type: " + kind + "; charset=utf-8\r\n", "Cache-Control: no-store\r\n",
+		"Content-Type: " + kind + "; charset=utf-8\r\n", "Cache-Control: no-store\r\n",
 		"Content-Security-Policy: default-src 'none'", fmt.Sprintf("Content-Length: %d\r\n", len(body)), "Connection: close",
 	} {
 		if !bytes.Contains(append(head, "\r\n"...), []byte(want)) {
@@ -118,6 +122,31 @@ func TestOPTIONS(t *testing.T) {
 	b := ask(t, address, "OPTIONS * HTTP/1.1\r\n\r\nCONNECT echo.test:80 HTTP/1.1\r\n\r\n")
 	if !bytes.Contains(b, []byte("HTTP/1.1 501 Not supported by the egress\r\n")) {
 		t.Errorf("OPTIONS, then CONNECT got %q", b)
+	}
+}
+
+// What follows an OPTIONS with a body may be that body: it is never a request.
+func TestOPTIONSWithBody(t *testing.T) {
+	out := &sockstest.Egress{}
+	address := sockstest.Serve(t, &proxy.Server{}, out)
+	inner := "CONNECT a.test:80 HTTP/1.1\r\n\r\n"
+	for name, head := range map[string]string{
+		"length":            fmt.Sprintf("Content-Length: %d\r\n", len(inner)),
+		"length, 100":       fmt.Sprintf("Content-Length: %d\r\nExpect: 100-continue\r\n", len(inner)),
+		"short length":      "Content-Length: 1\r\n",
+		"chunks":            "Transfer-Encoding: chunked\r\n",
+		"length and chunks": "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+		"two lengths":       "Content-Length: 0\r\nContent-Length: 33\r\n",
+		"odd length":        "Content-Length: +0\r\n",
+		"odd coding":        "Transfer-Encoding: x, chunked\r\n",
+	} {
+		b := ask(t, address, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n"+head+"\r\n"+inner)
+		if bytes.Count(b, []byte("HTTP/1.1 ")) > 1 || !bytes.Contains(b, []byte("\r\nConnection: close\r\n")) {
+			t.Errorf("%s: got %q", name, b)
+		}
+	}
+	if all := out.Requests(); len(all) > 0 {
+		t.Errorf("a body was obeyed: %v", all)
 	}
 }
 

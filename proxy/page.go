@@ -37,8 +37,8 @@ type pageData struct {
 }
 
 // appendPage appends the answer to a client that speaks plain HTTP to the port. The
-// request is nil if its head could not be read.
-func (f *front) appendPage(b []byte, req *http.Request) []byte {
+// request is nil if its head could not be read, and then what there is of it stands in head.
+func (f *front) appendPage(b []byte, req *http.Request, head *headError) []byte {
 	local := f.conn.LocalAddr()
 	a := answerHTTP{header: http.Header{
 		"Server":                       {"hosier"},
@@ -49,18 +49,29 @@ func (f *front) appendPage(b []byte, req *http.Request) []byte {
 		"X-Content-Type-Options":       {"nosniff"},
 		"X-Frame-Options":              {"DENY"},
 	}}
+	if req == nil && head.code == http.StatusRequestHeaderFieldsTooLarge {
+		a.code = head.code
+	}
 	if req == nil || f.Page == nil {
-		writePage(&a, req, local)
+		writePage(&a, visitor(req, head), local)
 	} else {
 		req = req.WithContext(context.WithValue(req.Context(), http.LocalAddrContextKey, local))
 		req.Body, req.RemoteAddr = http.NoBody, f.ses.Client.String()
 		f.Page.ServeHTTP(&a, req)
 	}
-	return a.append(b, req != nil && req.Method == http.MethodHead)
+	return a.append(b, visitor(req, head).method == http.MethodHead)
+}
+
+// visitor is who asks for the page, by a request or by what there is of its head.
+func visitor(req *http.Request, head *headError) visit {
+	if req != nil {
+		return visitOf(req)
+	}
+	return visitOfHead(head)
 }
 
 // writePage writes a page for browsers, and text for the rest.
-func writePage(w http.ResponseWriter, req *http.Request, local net.Addr) {
+func writePage(w http.ResponseWriter, v visit, local net.Addr) {
 	data := pageData{CSS: template.CSS(pageCSS)}
 	if tcp, ok := local.(*net.TCPAddr); ok {
 		data.Addr = tcp.String()
@@ -68,10 +79,8 @@ func writePage(w http.ResponseWriter, req *http.Request, local net.Addr) {
 	}
 	w.Header().Set("Allow", "CONNECT, OPTIONS")
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if req != nil {
-		data.Absolute = req.URL.IsAbs()
-	}
-	if req == nil || !strings.Contains(req.Header.Get("Accept"), "text/html") {
+	data.Absolute = isAbsolute(v.target)
+	if !strings.Contains(v.accept, "text/html") {
 		w.WriteHeader(http.StatusNotImplemented)
 		must(textPage.Execute(w, data))
 		return

@@ -31,6 +31,8 @@ func TestPanic(t *testing.T) {
 	for how, act := range map[string]func(){"panic": func() { panic(errOfTest) }, "goexit": runtime.Goexit} {
 		for where, wants := range map[string]panicWant{
 			"PolicyFor":  {request: []byte{5, 1, 0}},
+			"Identify":   {request: []byte{5, 1, 0}},
+			"Admit":      {request: []byte{5, 1, 0}},
 			"Prepare":    {request: []byte{5, 1, 0}},
 			"Verify":     {request: []byte{5, 1, 0}},
 			"Page":       {request: []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")},
@@ -241,6 +243,14 @@ func (tr *trap) policyFor(out *egress.Direct) func(*proxy.Session) *proxy.Policy
 	return func(*proxy.Session) *proxy.Policy {
 		tr.at("PolicyFor")
 		p := &proxy.Policy{
+			Identify: func(context.Context, *proxy.Session, net.Conn) error {
+				tr.at("Identify")
+				return nil
+			},
+			Admit: func(*proxy.Session) error {
+				tr.at("Admit")
+				return nil
+			},
 			Prepare: func(_ context.Context, _ *proxy.Session, c net.Conn) (net.Conn, error) {
 				tr.at("Prepare")
 				return c, nil

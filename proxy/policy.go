@@ -13,16 +13,29 @@ import (
 // Policy is what holds for a connection. Only Route is required; without it every
 // request is refused. A Policy may serve many connections at once, and must not change
 // once it does. The Session that its functions are given is the server's: they must not keep
-// it.
+// it, and Identify alone may set Client.
 type Policy struct {
-	// Prepare makes of an accepted connection the one that the client speaks on: it may
-	// read a PROXY header, begin TLS, look at the peer, and set Client and User of the
-	// session. The deadline of the handshake is set on the connection, which it returns
-	// or wraps; the context ends only with the server. If it returns an error as well, the client may say what it wants, but
-	// nobody asks Verify and Route, and the request is refused with that error ([ErrFull],
-	// [ErrLimit], …); with an error alone the connection is closed without a byte. Nil
-	// takes every connection as it is. On a prompt server it calls [Leave] before it waits
-	// for anything but that connection, or computes for long.
+	// Identify learns who the client is from what comes before its dialect, such as a PROXY
+	// header or the peer of a Unix socket, and sets Client and User of the session. It reads
+	// no byte beyond that. The deadline of the handshake is set on the connection; the context
+	// ends only with the server. With an error the connection is closed without a byte. Nil
+	// takes the other end for the client. At most half of MaxConns may be at this step. On a
+	// prompt server it calls [Leave] before it waits for anything but that connection.
+	Identify func(context.Context, *Session, net.Conn) error
+
+	// Admit judges the client once it is known, before anything is computed or said for it.
+	// With an error ([ErrFull], [ErrLimit], one that wraps a [socks.Status]) the client is
+	// refused: where there is a Prepare, by closing the connection without a byte; else in its
+	// own dialect, for which it gets a few seconds, and without Verify, Route and Page. It
+	// keeps no place of MaxConns meanwhile, and if many are being refused at once it is
+	// closed. Nil admits everyone.
+	Admit func(*Session) error
+
+	// Prepare makes of a connection the one that the client speaks on: it may begin TLS, and
+	// set User of the session. The deadline of the handshake is set on the connection, which
+	// it returns or wraps; the context ends only with the server. With an error the connection
+	// is closed without a byte. Nil takes every connection as it is. On a prompt server it
+	// calls [Leave] before it waits for anything but that connection, or computes for long.
 	Prepare func(context.Context, *Session, net.Conn) (net.Conn, error)
 
 	// Dialects are those that are served; all if 0. A client of another one is told so
@@ -31,7 +44,7 @@ type Policy struct {
 
 	// Verify judges what a client says about itself, as in [socks.Accept]: a client
 	// without a password has the method NoAuth. The user it returns is that of the
-	// request. Nil believes everyone, and knows no users but those of Prepare. It is
+	// request. Nil believes everyone, and knows no users but those of Identify and Prepare. It is
 	// called from the connection's goroutine.
 	Verify func(*Session, socks.Auth) (user string, err error)
 
@@ -84,6 +97,8 @@ var (
 	ErrLimit = errors.New("proxy: client has reached its limit")
 	// ErrDialect says that the listener does not serve the dialect of the client.
 	ErrDialect = errors.New("proxy: dialect is not served here")
+	// ErrTLS says that the client speaks TLS, which the listener does not.
+	ErrTLS = errors.New("proxy: client speaks TLS, and the listener does not")
 	// ErrTotal is the end of a connection that was open for as long as it may.
 	ErrTotal = errors.New("proxy: connection was open for as long as it may")
 )

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -62,9 +63,10 @@ func TestPolicyRefuses(t *testing.T) {
 	}{
 		{fmt.Errorf("%w: more than 5", proxy.ErrLimit), 2, 0x5B, "HTTP/1.1 429 "},
 		{fmt.Errorf("%w: more than 9", proxy.ErrFull), 1, 0x5B, "HTTP/1.1 503 "},
+		{fmt.Errorf("outsider: %w", socks.NotAllowed), 2, 0x5B, "HTTP/1.1 403 "},
 	} {
 		policy := proxy.Policy{
-			Prepare: func(_ context.Context, _ *proxy.Session, conn net.Conn) (net.Conn, error) { return conn, c.err },
+			Admit: func(*proxy.Session) error { return c.err },
 			Verify: func(*proxy.Session, socks.Auth) (string, error) {
 				t.Error("the password was judged")
 				return "", nil
@@ -73,21 +75,27 @@ func TestPolicyRefuses(t *testing.T) {
 				t.Error("the rules were asked")
 				return nil, nil
 			},
+			Page: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the page was asked") }),
 		}
 		s := &proxy.Server{Policy: policy}
 		address := sockstest.Serve(t, s, nil)
 		for dialect, talk := range map[string]struct{ send, want []byte }{
-			"SOCKS5": {join([]byte{5, 1, 0}, connect5("a.test", 80)), []byte{5, 0, 5, c.socks5}},
-			"SOCKS4": {connect4("a.test", 80), []byte{0, c.socks4}},
-			"HTTP":   {[]byte("CONNECT a.test:80 HTTP/1.1\r\n\r\n"), []byte(c.http)},
+			"SOCKS5":  {join([]byte{5, 1, 0}, connect5("a.test", 80)), []byte{5, 0, 5, c.socks5}},
+			"SOCKS4":  {connect4("a.test", 80), []byte{0, c.socks4}},
+			"login":   {join([]byte{5, 1, 2}, []byte("\x01\x01a\x01b"), connect5("a.test", 80)), []byte{5, 2, 1, 0, 5, c.socks5}},
+			"HTTP":    {[]byte("CONNECT a.test:80 HTTP/1.1\r\n\r\n"), []byte(c.http)},
+			"page":    {[]byte("GET / HTTP/1.1\r\n\r\n"), []byte(c.http)},
+			"probe":   {[]byte("GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n"), nil},
+			"options": {[]byte("OPTIONS * HTTP/1.1\r\n\r\n"), []byte(c.http)},
+			"long":    {[]byte("GET / HTTP/1.1\r\nCookie: " + strings.Repeat("x", 9000) + "\r\n\r\n"), []byte(c.http)},
 		} {
 			t.Run(dialect+" "+c.err.Error(), func(t *testing.T) {
 				conn := connect(t, address)
 				conn.send(talk.send)
 				conn.expect(talk.want)
 				conn.CloseWrite()
-				if _, err := io.ReadAll(conn); err != nil {
-					t.Error(err)
+				if rest, err := io.ReadAll(conn); err != nil || talk.want == nil && len(rest) > 0 {
+					t.Errorf("%q, %v", rest, err)
 				}
 			})
 		}
@@ -136,8 +144,18 @@ func TestPrepare(t *testing.T) {
 		}
 		return &p
 	}
+	s.Policy.Identify = func(_ context.Context, ses *proxy.Session, _ net.Conn) error {
+		ses.Client = client
+		return nil
+	}
+	s.Policy.Admit = func(ses *proxy.Session) error {
+		if ses.Client != client || ses.User != "" {
+			return errors.New("Admit comes too early, or too late")
+		}
+		return nil
+	}
 	s.Policy.Prepare = func(ctx context.Context, ses *proxy.Session, c net.Conn) (net.Conn, error) {
-		ses.Client, ses.User = client, "ann"
+		ses.User = "ann"
 		secure := tls.Server(c, serverTLS(t))
 		return secure, secure.HandshakeContext(ctx)
 	}

@@ -73,7 +73,7 @@ func (s *Server) converse(ctx context.Context, t *tracked) {
 		t.finish(ses, err)
 		return
 	}
-	t.standing = stand(ses, time.Since(ses.Start))
+	t.stand(ses)
 	t.limit(p.TotalTimeout)
 	t.handOver(s.relays.Start(relay.Pair{Client: c, Server: a.conn, ToServer: early, Idle: p.IdleTimeout, Done: t.relayed})) // relay
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,9 +13,6 @@ import (
 
 // ErrServerClosed is returned by [Server.Serve] after Shutdown or Close.
 var ErrServerClosed = errors.New("proxy: server closed")
-
-// surplus is how many connections beyond MaxConns are taken to be told so.
-const surplus = 32
 
 // Server serves SOCKS and HTTP CONNECT clients. Without a Policy that has a Route every
 // request is refused, so that no zero value is an open proxy. The fields must not change
@@ -37,14 +33,16 @@ type Server struct {
 	// is nil the connection is closed without a byte.
 	PolicyFor func(*Session) *Policy
 
-	// Prompt says that PolicyFor and Route, like Closed, return without waiting for
+	// Prompt says that PolicyFor, Admit and Route, like Closed, return without waiting for
 	// anything. Connections of plain TCP listeners may then be served in an event loop,
 	// which costs half as much, instead of a goroutine each; Verify and Dial may wait
 	// nevertheless. Such a listener belongs to the server: CloseListener closes it.
 	Prompt bool
 
-	// MaxConns is how many connections are served at once; no limit if 0. A few more are
-	// answered with [ErrFull]; beyond those, clients wait to be accepted.
+	// MaxConns is how many connections are served at once, also before they have said
+	// anything; no limit if 0. A few more are answered with [ErrFull]; beyond those, clients
+	// wait to be accepted. The last sixteenth goes only to clients, and users, that have few
+	// of the others, so that none can take all.
 	MaxConns int
 
 	// Closed is told each session at its end, from a goroutine that it must not block.
@@ -65,11 +63,15 @@ type Server struct {
 	room      sync.Cond // a connection ended, or the server closed
 	listeners map[*relay.Listener]struct{}
 	open      ring
+	places    places
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
 	down      bool // Shutdown or Close was called
 
 	movedUp, movedDown int64 // bytes of connections that have ended
+	toldUp, toldDown   int64 // by Moved
+
+	stages stages
 }
 
 func (s *Server) log() *slog.Logger {
@@ -142,9 +144,6 @@ func (s *Server) hasRoom(l net.Listener) bool {
 	return ok
 }
 
-// isFull reports whether no more may be accepted. s.mu is held.
-func (s *Server) isFull() bool { return s.MaxConns > 0 && s.open.len >= s.MaxConns+surplus }
-
 // ServeConn serves one connection that was accepted elsewhere, by the name of listener,
 // and returns at once. After Close it closes c; after Shutdown it serves c, since what was
 // accepted before may come only now.
@@ -160,7 +159,8 @@ func (s *Server) ServeConn(c net.Conn, listener string) {
 		return
 	}
 	s.open.add(t)
-	t.talk.surplus = s.MaxConns > 0 && s.open.len > s.MaxConns
+	s.enter(&t.talk.place)
+	s.stages.count[inHandshake].Add(1)
 	ctx := s.ctx
 	s.mu.Unlock()
 	s.relays.Go(c, func() { s.serve(ctx, t) })
@@ -225,7 +225,7 @@ func (s *Server) Close() error {
 	s.stopAccepting()
 	s.cancel()
 	s.mu.Lock()
-	all := slices.Collect(s.open.all)
+	all := s.open.all()
 	s.mu.Unlock()
 	for _, t := range all {
 		t.close()
@@ -235,14 +235,11 @@ func (s *Server) Close() error {
 }
 
 // Sessions returns what is known now of each connection that is open, in no order. End
-// is zero, and Up and Down are what moved so far.
+// is zero, and Up and Down are what moved so far. One that begins or ends meanwhile may or
+// may not be there.
 func (s *Server) Sessions() []Session {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make([]Session, 0, s.open.len)
-	for t := range s.open.all {
-		all = append(all, t.snapshot())
-	}
+	all := make([]Session, 0, s.Open())
+	s.walk(nil, func(t *tracked) { all = append(all, t.snapshot()) })
 	return all
 }
 
@@ -256,15 +253,16 @@ func (s *Server) Open() int {
 // Moved returns how many payload bytes went to targets (up) and to clients (down) so far,
 // of open connections, too. Neither ever falls.
 func (s *Server) Moved() (up, down int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	up, down = s.movedUp, s.movedDown
-	for t := range s.open.all {
+	s.walk(func() { up, down = s.movedUp, s.movedDown }, func(t *tracked) {
 		u, d := t.bytes()
 		up += u
 		down += d
-	}
-	return up, down
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Connections that ended before they were looked at count the next time.
+	s.toldUp, s.toldDown = max(s.toldUp, up), max(s.toldDown, down)
+	return s.toldUp, s.toldDown
 }
 
 // End ends the connections of which match says so, at once, and returns how many these
@@ -279,13 +277,11 @@ func (s *Server) End(cause error, match func(*Session) bool) int {
 }
 
 func (s *Server) matching(match func(*Session) bool) (all []*tracked) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for t := range s.open.all {
+	s.walk(nil, func(t *tracked) {
 		if ses := t.snapshot(); match(&ses) {
 			all = append(all, t)
 		}
-	}
+	})
 	return all
 }
 

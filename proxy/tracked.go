@@ -31,7 +31,7 @@ type talk struct {
 	session Session // as serve, who alone looks at it, has it
 	shown   Session // as far as others may know it; guarded by the mu of tracked
 	conn    net.Conn
-	surplus bool
+	place   place              // guarded by the mu of the server
 	owed    *Policy            // by which the request awaits its reply; nil if it does not
 	cancel  context.CancelFunc // of the question to the way out, while there is one; likewise guarded
 	granted bool               // the client may take what follows for the target's; likewise guarded
@@ -50,6 +50,9 @@ func (s *Server) newTalk(c net.Conn) *talk {
 // show lets others know how far the session came.
 func (t *tracked) show() {
 	t.mu.Lock()
+	if t.talk.shown.Request == nil && t.talk.session.Request != nil {
+		t.server.stages.move(inHandshake, inConnect)
+	}
 	t.talk.shown = t.talk.session
 	t.mu.Unlock()
 }
@@ -86,6 +89,15 @@ func (t *tracked) replace(c net.Conn) {
 		c.Close()
 	}
 }
+
+// stand makes a relay's of the record: the conversation is over.
+func (t *tracked) stand(ses *Session) {
+	t.standing = stand(ses, time.Since(ses.Start))
+	t.server.stages.move(inConnect, inRelay)
+}
+
+// isRelay reports whether stand was called.
+func (t *tracked) isRelay() bool { return !t.standing.start.IsZero() }
 
 // handOver makes r the one to close, and forgets the conversation.
 func (t *tracked) handOver(r *relay.Relay) {
@@ -173,51 +185,17 @@ func (t *tracked) finish(ses *Session, err error) {
 	}
 	t.mu.Unlock()
 	ses.End, ses.Err = time.Now(), err
-	defer t.server.remove(t, ses.Up, ses.Down)
+	defer t.server.remove(t, *ses)
 	t.server.tell(ses)
 }
 
-// remove forgets a connection that moved so many bytes.
-func (s *Server) remove(t *tracked, up, down int64) {
+// remove forgets a connection that has ended as this session.
+func (s *Server) remove(t *tracked, ses Session) {
 	s.mu.Lock()
 	s.open.remove(t)
-	s.movedUp += up // at once with the above: Moved counts t in one of the two
-	s.movedDown += down
+	s.movedUp += ses.Up // at once with the above: Moved counts t in one of the two
+	s.movedDown += ses.Down
+	s.ended(t, &ses)
 	s.mu.Unlock()
 	s.room.Broadcast()
-}
-
-// ring is the connections that are open. Its zero value is empty.
-type ring struct {
-	first *tracked
-	len   int
-}
-
-func (r *ring) add(t *tracked) {
-	r.len++
-	if r.first == nil {
-		r.first, t.next, t.prev = t, t, t
-		return
-	}
-	t.next, t.prev = r.first, r.first.prev
-	t.prev.next, t.next.prev = t, t
-}
-
-func (r *ring) remove(t *tracked) {
-	r.len--
-	t.prev.next, t.next.prev = t.next, t.prev
-	if r.first == t {
-		r.first = t.next
-	}
-	if r.len == 0 {
-		r.first = nil
-	}
-	t.next, t.prev = nil, nil
-}
-
-// all is in the order in which they came.
-func (r *ring) all(yield func(*tracked) bool) {
-	for t, left := r.first, r.len; left > 0 && yield(t); left-- {
-		t = t.next
-	}
 }

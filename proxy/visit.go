@@ -17,7 +17,7 @@ type visit struct {
 	host                 string // without a port; "" if it was not said
 	site, origin, accept string // Sec-Fetch-Site, Origin, Accept
 	browser              bool
-	cut                  bool // there was more than the head may have
+	cut                  bool // the head went on, and what would tell may be there
 }
 
 func visitOf(req *http.Request) visit {
@@ -32,7 +32,7 @@ func visitOf(req *http.Request) visit {
 // visitOfHead is visitOf for a head that could not be read, as far as it goes: a browser
 // can be made to send one of those, too.
 func visitOfHead(e *headError) visit {
-	v := visit{cut: e.code == http.StatusRequestHeaderFieldsTooLarge}
+	v := visit{cut: e.cut}
 	line, rest, _ := bytes.Cut(e.head, []byte("\n"))
 	if part := strings.Fields(string(line)); len(part) > 1 {
 		v.method, v.target = part[0], part[1]
@@ -61,6 +61,16 @@ func visitOfHead(e *headError) visit {
 		}
 	}
 	return v
+}
+
+// showsSender reports whether a line of a head is one that visitOfHead looks at.
+func showsSender(line []byte) bool {
+	name, _, _ := bytes.Cut(line, []byte(":"))
+	switch strings.ToLower(string(bytes.TrimSpace(name[:min(len(name), 20)]))) {
+	case "host", "sec-fetch-site", "origin", "accept", "user-agent":
+		return true
+	}
+	return false
 }
 
 // isAbsolute reports whether a request's target is a whole URL: the client takes this for

@@ -53,8 +53,19 @@ func TestHostRules(t *testing.T) {
 		"picture, older browser":      {"/", "Host: localhost\r\nAccept: image/avif,image/webp,*/*;q=0.8\r\n" + agent, false},
 		"visit, older browser":        {"/", "Host: localhost\r\nAccept: text/html,*/*\r\n" + agent, true},
 		"PAC, any browser":            {"/proxy.pac", "Host: localhost\r\n" + agent, true},
-		"head too long":               {"/" + long, "Host: localhost", false},
-		"header too long":             {"/", "Host: localhost\r\nX: " + long, false},
+		"target too long":             {"/" + long, "Host: localhost", true},
+		"target too long, by a page":  {"/" + long, "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n" + agent, false},
+		"... by an older browser":     {"/" + long, "Host: localhost\r\nAccept: image/avif\r\n" + agent, false},
+		"... by a foreign name":       {"/" + long, "Host: evil.test", false},
+		"header too long":             {"/", "Host: localhost\r\nCookie: " + long, true},
+		"... typed":                   {"/", "Host: localhost\r\nSec-Fetch-Site: none\r\n" + agent + "Cookie: " + long, true},
+		"... and a page after it":     {"/", "Host: localhost\r\nCookie: " + long + "\r\nSec-Fetch-Site: cross-site", false},
+		"... and an origin after it":  {"/", "Host: localhost\r\nCookie: " + long + "\r\nOrigin: http://evil.test", false},
+		"... and a host after it":     {"/", "Cookie: " + long + "\r\nHost: evil.test", false},
+		"many headers":                {"/", "Host: localhost\r\n" + strings.Repeat("X: y\r\n", 2000) + "Y: z", true},
+		"many hosts":                  {"/", strings.Repeat("Host: localhost\r\n", 2000) + "Y: z", false},
+		"an origin too long":          {"/", "Host: localhost\r\nCookie: " + long + "\r\nOrigin: http://" + long, false},
+		"longer than is looked at":    {"/", "Host: localhost\r\nCookie: " + strings.Repeat(long, 8), false},
 		"header too long, whole URL":  {"http://evil.test/", "Host: evil.test\r\nCookie: " + long, true},
 		"bad escape":                  {"/%zz", "Host: localhost", true},
 		"bad escape, cross-site":      {"/%zz", "Host: localhost\r\nSec-Fetch-Site: cross-site", false},
@@ -72,7 +83,11 @@ func TestHostRules(t *testing.T) {
 			t.Run(name+"/"+method, func(t *testing.T) {
 				t.Parallel()
 				b := ask(t, address, method+" "+c.target+" HTTP/1.1\r\n"+c.head+"\r\n\r\n")
-				if got := bytes.HasPrefix(b, []byte("HTTP/1.1 501 ")); got != c.answered || !got && len(b) > 0 {
+				code := "501"
+				if len(c.target)+len(c.head) > 8<<10 {
+					code = "431"
+				}
+				if got := bytes.HasPrefix(b, []byte("HTTP/1.1 "+code+" ")); got != c.answered || !got && len(b) > 0 {
 					t.Errorf("got %q, want an answer: %v", b, c.answered)
 				}
 				if bytes.Contains(b, []byte("evil")) {

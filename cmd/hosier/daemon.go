@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -24,6 +23,7 @@ import (
 	"hosier/internal/logging"
 	"hosier/internal/telemetry"
 	"hosier/proxy"
+	"hosier/socks"
 )
 
 // sampleEvery is how often the bytes that moved are noted in the history.
@@ -248,14 +248,15 @@ func (d *daemon) notify(state ...string) {
 	}
 }
 
-// preparer is what happens to a connection before its first byte counts.
-func (d *daemon) preparer(front *listen.Front) func(context.Context, *proxy.Session, net.Conn) (net.Conn, error) {
-	return func(ctx context.Context, ses *proxy.Session, c net.Conn) (net.Conn, error) {
-		c, err := front.Prepare(ctx, ses, c)
-		if err != nil {
-			return nil, err
+// admitter judges clients before anything is computed for them: whether they may use the
+// listener, and have another connection.
+func (d *daemon) admitter(l *config.Listener) func(*proxy.Session) error {
+	return func(ses *proxy.Session) error {
+		if !admits(l, ses.Listener, ses.Client.Addr()) {
+			ses.Rule = "allow-client"
+			return fmt.Errorf("%w: %w", errNotClient, socks.NotAllowed)
 		}
-		return c, overLimit(d.limits.Begin(ses.ID, ses.Client.Addr()))
+		return overLimit(d.limits.Begin(ses.ID, ses.Client.Addr()))
 	}
 }
 

@@ -142,7 +142,7 @@ func (l *listenerWays) allow(r *socks.Request, ip netip.Addr) error {
 // judgeAddress tells whether this host may connect to an address for the request.
 func judgeAddress(l *config.Listener, r *socks.Request, d *rules.Decision, ip netip.Addr) error {
 	explicit, err := d.Judge(ip)
-	if err != nil || explicit || isLocal(l, r) {
+	if err != nil || explicit || isLocal(l, r.Listener) {
 		return err
 	}
 	return egress.PublicOnly(r, ip)
@@ -150,15 +150,15 @@ func judgeAddress(l *config.Listener, r *socks.Request, d *rules.Decision, ip ne
 
 // cameLocally reports whether the request came by a listener that only programs of this
 // host can reach. The client's address would not do: a forwarder on this host lends its own.
-func cameLocally(r *socks.Request) bool {
-	ap, err := netip.ParseAddrPort(r.Listener)
-	return strings.HasPrefix(r.Listener, "unix:") || err == nil && ap.Addr().IsLoopback()
+func cameLocally(at string) bool {
+	ap, err := netip.ParseAddrPort(at)
+	return strings.HasPrefix(at, "unix:") || err == nil && ap.Addr().IsLoopback()
 }
 
 // isLocal reports whether the request is of a program of this host. Who speaks for others
 // by a PROXY header may be here; those are not.
-func isLocal(l *config.Listener, r *socks.Request) bool {
-	return len(l.ProxyFrom) == 0 && cameLocally(r)
+func isLocal(l *config.Listener, at string) bool {
+	return len(l.ProxyFrom) == 0 && cameLocally(at)
 }
 
 // newGeneration makes everything that c asks for, but opens no listener. Ways out of which
@@ -228,7 +228,7 @@ func (g *generation) policy(l *config.Listener) (*proxy.Policy, error) {
 		return nil, fmt.Errorf("%s: %w", l.At, err)
 	}
 	p := &proxy.Policy{
-		Prepare:          g.daemon.preparer(front),
+		Admit:            g.daemon.admitter(l),
 		Dialects:         dialectsOf(l.Dialects),
 		Route:            g.router(l),
 		Names:            l.Names,
@@ -237,6 +237,12 @@ func (g *generation) policy(l *config.Listener) (*proxy.Policy, error) {
 		ConnectTimeout:   l.ConnectTimeout,
 		IdleTimeout:      l.IdleTimeout,
 		TotalTimeout:     l.TotalTimeout,
+	}
+	if len(l.ProxyFrom) > 0 || l.PeerUsers {
+		p.Identify = front.Identify
+	}
+	if front.TLS != nil {
+		p.Prepare = front.Prepare
 	}
 	if l.Users != "" {
 		if p.Verify, err = g.verifier(l.Users); err != nil {
@@ -268,7 +274,7 @@ func dialectsOf(words []string) (d proxy.Dialects) {
 	return d
 }
 
-// router is policy: who may come at all, then the rules.
+// router is policy: the rules, for those who may come at all.
 func (g *generation) router(l *config.Listener) func(context.Context, *proxy.Session) (proxy.Egress, error) {
 	return func(_ context.Context, ses *proxy.Session) (proxy.Egress, error) {
 		w, err := g.route(l, ses)
@@ -287,10 +293,6 @@ func (g *generation) route(l *config.Listener, ses *proxy.Session) (*way, error)
 	r := ses.Request
 	if judgesPasswords(l) {
 		r.Auth.Password = "" // it was right, and says no more than the name does
-	}
-	if !admits(l, r) {
-		ses.Rule = "allow-client"
-		return nil, fmt.Errorf("%w: %w", errNotClient, socks.NotAllowed)
 	}
 	if err := overLimit(g.daemon.limits.Login(ses.ID, r.User)); err != nil {
 		return nil, err
@@ -341,16 +343,12 @@ func (p *pacedEgress) Dial(ctx context.Context, r *socks.Request) (net.Conn, soc
 
 // admits reports whether the client may use the listener at all. Programs of this host
 // may, where only they can come.
-func admits(l *config.Listener, r *socks.Request) bool {
-	if len(l.AllowClient) == 0 || isLocal(l, r) {
+func admits(l *config.Listener, at string, client netip.Addr) bool {
+	if len(l.AllowClient) == 0 || isLocal(l, at) {
 		return true
 	}
-	for _, p := range l.AllowClient {
-		if p.Contains(r.Client.Addr().WithZone("")) {
-			return true
-		}
-	}
-	return false
+	client = client.WithZone("") // no prefix has one
+	return slices.ContainsFunc(l.AllowClient, func(p netip.Prefix) bool { return p.Contains(client) })
 }
 
 // verifier judges logins by a file of users.

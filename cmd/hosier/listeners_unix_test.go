@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -18,6 +19,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -210,7 +212,7 @@ via = "direct"
 		}
 	})
 	h.awaitLog(t, `listener=127\.0\.0\.2:.* reason="listen: no PROXY header, which peers in proxy-protocol-from must send"`)
-	h.awaitLog(t, `listener=127\.0\.0\.3:.* reason="listen: TLS handshake failed"`)
+	h.awaitLog(t, `listener=127\.0\.0\.3:.* reason="listen: the client showed no certificate"`)
 	if info, err := os.Stat(filepath.Join(dir, "hosier.sock")); err != nil || info.Mode().Perm() != 0o666 {
 		t.Errorf("the socket: %v, %v", info, err)
 	}
@@ -238,6 +240,89 @@ func TestListenerLimits(t *testing.T) {
 		c := dialOrFail(t, h.addr())
 		defer c.Close()
 		return talk(t, c, hello, 4) == "\x05\x00"+served
+	})
+}
+
+// Whom no allow-client lets in learns nothing of passwords, and gets neither page nor options.
+func TestOutsider(t *testing.T) {
+	echo, dir := listenTCP(t, echoAll), t.TempDir()
+	hash := runProgram(t, "right\n", "hosier", "hash-password", "--user", "ann")
+	if hash.code != 0 {
+		t.Fatal(hash.stderr)
+	}
+	writeFile(t, filepath.Join(dir, "users"), hash.stdout)
+	certificates(t, dir)
+	h := startConfig(t, dir, `
+allow-client = "192.0.2.0/24"
+via = "direct"
+[log]
+connections = true
+[listener.plain]
+listen = "0.0.0.0:0"
+users = "DIR/users"
+[listener.secure]
+listen = "0.0.0.0:0"
+tls-cert = "DIR/cert.pem"
+tls-key = "DIR/key.pem"
+`, 2)
+	var at []string
+	for _, a := range h.addrs {
+		if _, port, _ := net.SplitHostPort(a); !strings.HasPrefix(a, "127.") {
+			at = append(at, "127.0.0.1:"+port)
+		}
+	}
+	for name, c := range map[string]struct{ send, want string }{
+		"right password": {"\x05\x01\x02\x01\x03ann\x05right" + target(t, echo), "\x05\x02\x01\x00" + refused2},
+		"wrong password": {"\x05\x01\x02\x01\x03ann\x05wrong" + target(t, echo), "\x05\x02\x01\x00" + refused2},
+		"no password":    {"\x05\x01\x00" + target(t, echo), "\x05\x00" + refused2},
+		"SOCKS4":         {"\x04\x01\x00\x50\x7f\x00\x00\x01ann\x00", "\x00\x5b"},
+		"CONNECT":        {"CONNECT " + echo + " HTTP/1.1\r\n\r\n", "HTTP/1.1 403"},
+		"page":           {"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 403"},
+		"check":          {"\x05\x01\x00\x05\x01\x00\x03\x14check.hosier.invalid\x00\x50", "\x05\x00" + refused2},
+		"options":        {"OPTIONS * HTTP/1.1\r\n\r\n", "HTTP/1.1 403"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := talk(t, dialOrFail(t, at[0]), c.send, len(c.want)); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+	t.Run("TLS", func(t *testing.T) {
+		c := tls.Client(dialOrFail(t, at[1]), &tls.Config{InsecureSkipVerify: true})
+		if err := c.HandshakeContext(t.Context()); err == nil {
+			t.Error("a handshake with an outsider")
+		}
+	})
+	h.awaitLog(t, `reason="client is in no allow-client`)
+	if strings.Contains(h.log.String(), "login") {
+		t.Error("a login was judged")
+	}
+}
+
+// A limit counts from accept, and before TLS.
+func TestLimitsBeforeTLS(t *testing.T) {
+	dir := t.TempDir()
+	certificates(t, dir)
+	h := startConfig(t, dir, `
+via = "direct"
+limits.conns-per-client = 2
+[listener.secure]
+listen = "127.0.0.3:0"
+tls-cert = "DIR/cert.pem"
+tls-key = "DIR/key.pem"
+`, 1)
+	at := h.addrs[slices.IndexFunc(h.addrs, func(a string) bool { return strings.HasPrefix(a, "127.0.0.3:") })]
+	one, _ := dialOrFail(t, at), dialOrFail(t, at)
+	third := dialOrFail(t, at)
+	third.SetDeadline(time.Now().Add(patience))
+	if _, err := third.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the third, which says nothing either: %v", err)
+	}
+	one.Close()
+	await(t, "room for another", func() bool {
+		c := dialOrFail(t, at)
+		defer c.Close()
+		return tls.Client(c, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(t.Context()) == nil
 	})
 }
 

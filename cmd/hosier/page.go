@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -29,9 +28,6 @@ func (g *generation) addPage(l *config.Listener, p *proxy.Policy) {
 			return route(ctx, ses)
 		}
 		ses.Rule = page.CheckName
-		if !admits(l, ses.Request) {
-			return nil, fmt.Errorf("%w: %w", errNotClient, socks.NotAllowed)
-		}
 		return check, nil
 	}
 }
@@ -72,5 +68,5 @@ func (g *generation) pageRules(l *config.Listener) (all []page.Rule) {
 
 // isLoopback tells whether only programs of this host reach a listener at address.
 func isLoopback(address string) bool {
-	return cameLocally(&socks.Request{Listener: strings.Replace(address, "localhost:", "127.0.0.1:", 1)})
+	return cameLocally(strings.Replace(address, "localhost:", "127.0.0.1:", 1))
 }

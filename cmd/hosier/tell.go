@@ -25,7 +25,7 @@ func (d *daemon) newTelemetry(l config.Log) *telemetry.Telemetry {
 		Log:         d.every,
 		Connections: l.Connections,
 		Version:     version(),
-		Sessions:    func() []proxy.Session { return d.server.Sessions() },
+		Stages:      func() proxy.Stages { return d.server.Stages() },
 		Moved:       func() (up, down int64) { return d.server.Moved() },
 		Health:      d.health,
 	})
@@ -42,7 +42,7 @@ func ownWords(err error) string {
 		errNoPassword, errNotClient, errReloaded, errOperator, users.ErrWrong, users.ErrBusy, relay.ErrIdle, relay.ErrClosed,
 		leaks.ErrUnsafe,
 		limits.ErrFull, limits.ErrClient, limits.ErrRate, limits.ErrUser,
-		listen.ErrHeader, listen.ErrPeer, listen.ErrTLS, listen.ErrNoName,
+		listen.ErrHeader, listen.ErrPeer, listen.ErrNotTLS, listen.ErrTLS, listen.ErrNoCert, listen.ErrNoName,
 	} {
 		if err == known {
 			return known.Error()

@@ -95,7 +95,7 @@ func (e explainer) notServed(l *config.Listener, r *socks.Request) error {
 		return fmt.Errorf("the listener %s is for clients with a certificate, and the question names no user", l.Name)
 	case r.User == "" && l.Users != "" && !shown:
 		return fmt.Errorf("the listener %s is for users, and the question names none", l.Name)
-	case !admits(l, r):
+	case !admits(l, r.Listener, r.Client.Addr()):
 		return fmt.Errorf("%w (%s)", errNotClient, e.show(r.Client.Addr()))
 	case l.Users == "" || shown || e.users == nil:
 		return nil
@@ -144,7 +144,7 @@ func (e explainer) wayOut(l *config.Listener, r *socks.Request, d *rules.Decisio
 		return steps, judgeAddress(l, r, d, r.Addr.IP)
 	}
 	text = cmp.Or(e.config.DNS, "this system's resolver") + "; what it answers is judged by the rules again"
-	if !isLocal(l, r) {
+	if !isLocal(l, r.Listener) {
 		text += ", and must be public unless they name it"
 	}
 	return append(steps, step{"dns", text}), nil

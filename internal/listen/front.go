@@ -39,17 +39,18 @@ type Front struct {
 var (
 	ErrHeader = errors.New("listen: no PROXY header, which peers in proxy-protocol-from must send")
 	ErrPeer   = errors.New("listen: the system does not tell the user of a Unix socket's peer")
+	ErrNotTLS = errors.New("listen: client does not speak TLS, which this listener wants")
 	ErrTLS    = errors.New("listen: TLS handshake failed")
+	ErrNoCert = errors.New("listen: the client showed no certificate")
 	ErrNoName = errors.New("listen: client certificate has no common name")
 )
 
-// Prepare is for [proxy.Policy]. Its errors wrap [ErrHeader], [ErrPeer], [ErrTLS] or
-// [ErrNoName].
-func (f *Front) Prepare(ctx context.Context, ses *proxy.Session, c net.Conn) (net.Conn, error) {
+// Identify is for [proxy.Policy]. Its errors wrap [ErrHeader] or [ErrPeer].
+func (f *Front) Identify(_ context.Context, ses *proxy.Session, c net.Conn) error {
 	if slices.ContainsFunc(f.ProxyFrom, func(p netip.Prefix) bool { return p.Contains(ses.Client.Addr().WithZone("")) }) {
 		client, err := readHeader(c)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrHeader, err)
+			return fmt.Errorf("%w: %w", ErrHeader, err)
 		}
 		if client.IsValid() {
 			ses.Client = client
@@ -58,15 +59,32 @@ func (f *Front) Prepare(ctx context.Context, ses *proxy.Session, c net.Conn) (ne
 	if u, ok := c.(*net.UnixConn); ok && f.PeerUsers {
 		user, err := peerUser(u)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrPeer, err)
+			return fmt.Errorf("%w: %w", ErrPeer, err)
 		}
 		ses.User = user
 	}
-	if f.TLS == nil {
-		return c, nil
+	return nil
+}
+
+// tlsHandshake is the first byte of a TLS client, and of no dialect: the type of its first
+// record, RFC 8446 section 5.1.
+const tlsHandshake = 0x16
+
+// Prepare is for [proxy.Policy], where there is TLS. Its errors wrap [ErrNotTLS], [ErrTLS],
+// [ErrNoCert] or [ErrNoName], or are those of the connection before its first byte.
+func (f *Front) Prepare(ctx context.Context, ses *proxy.Session, c net.Conn) (net.Conn, error) {
+	first := make([]byte, 1) // a TLS server would wait for the four after it as well
+	if _, err := io.ReadFull(c, first); err != nil {
+		return nil, err
 	}
-	secure := tls.Server(proxy.Leave(c), f.TLS) // which has much to compute
+	if first[0] != tlsHandshake {
+		return nil, ErrNotTLS
+	}
+	secure := tls.Server(&begun{proxy.Leave(c), first}, f.TLS) // which has much to compute
 	if err := secure.HandshakeContext(ctx); err != nil {
+		if f.TLS.ClientAuth == tls.RequireAndVerifyClientCert && err.Error() == noCertificate {
+			return nil, ErrNoCert
+		}
 		return nil, fmt.Errorf("%w: %w", ErrTLS, err)
 	}
 	if certs := secure.ConnectionState().PeerCertificates; len(certs) > 0 {
@@ -75,6 +93,29 @@ func (f *Front) Prepare(ctx context.Context, ses *proxy.Session, c net.Conn) (ne
 		}
 	}
 	return secure, nil
+}
+
+// noCertificate is the text of crypto/tls, which has no type for it. To ask for a certificate
+// without requiring one would have a type here, but for the client another alert than
+// certificate_required.
+const noCertificate = "tls: client didn't provide a certificate"
+
+// begun is a connection of which a part was read already.
+type begun struct {
+	net.Conn
+	read []byte
+}
+
+// NetConn returns the connection, without what was read.
+func (b *begun) NetConn() net.Conn { return b.Conn }
+
+func (b *begun) Read(p []byte) (int, error) {
+	if len(b.read) == 0 {
+		return b.Conn.Read(p)
+	}
+	n := copy(p, b.read)
+	b.read = b.read[n:]
+	return n, nil
 }
 
 // The lengths of a PROXY header: HAProxy's proxy-protocol.txt, sections 2.1 and 2.2.

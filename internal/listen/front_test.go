@@ -57,14 +57,14 @@ func TestProxyHeader(t *testing.T) {
 			}()
 			f := &Front{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 			ses := &proxy.Session{Client: real}
-			conn, err := f.Prepare(t.Context(), ses, server)
+			err := f.Identify(t.Context(), ses, server)
 			if (err == nil) != (c.want != "") {
 				t.Fatalf("error %v, want client %q", err, c.want)
 			}
 			if err != nil {
 				return
 			}
-			if rest, _ := io.ReadAll(conn); ses.Client.String() != c.want || string(rest) != "\x05rest" || conn != server {
+			if rest, _ := io.ReadAll(server); ses.Client.String() != c.want || string(rest) != "\x05rest" {
 				t.Errorf("client %v, then %q", ses.Client, rest)
 			}
 		})
@@ -79,7 +79,7 @@ func TestProxyHeaderMissing(t *testing.T) {
 		f := &Front{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 		ses := &proxy.Session{Client: netip.MustParseAddrPort("10.0.0.1:1")}
 		server.SetDeadline(time.Now().Add(time.Minute))
-		_, err := f.Prepare(t.Context(), ses, server)
+		err := f.Identify(t.Context(), ses, server)
 		if !errors.Is(err, ErrHeader) || !errors.Is(err, proxyproto.ErrNoProxyProtocol) {
 			t.Errorf("%q: %v", sent, err)
 		}
@@ -95,8 +95,8 @@ func TestProxyHeaderUntrusted(t *testing.T) {
 	defer client.Close()
 	defer server.Close()
 	ses := &proxy.Session{Client: netip.MustParseAddrPort("192.0.2.1:1")}
-	if c, err := f.Prepare(t.Context(), ses, server); c != server || err != nil || ses.Client.Port() != 1 {
-		t.Errorf("%v, %v, client %v", c, err, ses.Client)
+	if err := f.Identify(t.Context(), ses, server); err != nil || ses.Client.Port() != 1 {
+		t.Errorf("%v, client %v", err, ses.Client)
 	}
 }
 
@@ -126,11 +126,12 @@ func TestTLS(t *testing.T) {
 	for name, c := range map[string]struct {
 		certs []tls.Certificate
 		want  string
+		err   error
 	}{
-		"known":          {[]tls.Certificate{authority.issue(t, "ann")}, "ann"},
-		"without a name": {[]tls.Certificate{authority.issue(t, "")}, ""},
-		"of another":     {[]tls.Certificate{other.issue(t, "ann")}, ""},
-		"none":           {nil, ""},
+		"known":          {[]tls.Certificate{authority.issue(t, "ann")}, "ann", nil},
+		"without a name": {[]tls.Certificate{authority.issue(t, "")}, "", ErrNoName},
+		"of another":     {[]tls.Certificate{other.issue(t, "ann")}, "", ErrTLS},
+		"none":           {nil, "", ErrNoCert},
 	} {
 		t.Run(name, func(t *testing.T) {
 			raw, server := net.Pipe()
@@ -145,11 +146,41 @@ func TestTLS(t *testing.T) {
 			defer cancel()
 			ses := &proxy.Session{}
 			secure, err := f.Prepare(ctx, ses, server)
-			if (err == nil) != (c.want != "") || ses.User != c.want {
-				t.Errorf("user %q, %v", ses.User, err)
+			if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) || ses.User != c.want {
+				t.Errorf("user %q, %v, want %v", ses.User, err, c.err)
 			}
 			if _, ok := secure.(*tls.Conn); err == nil && !ok {
 				t.Errorf("the client speaks on a %T", secure)
+			}
+		})
+	}
+}
+
+// A client that does not speak TLS is known by its first byte.
+func TestNotTLS(t *testing.T) {
+	f := &Front{TLS: &tls.Config{}}
+	for name, c := range map[string]struct {
+		sent string
+		want error
+	}{
+		"SOCKS5":  {"\x05", ErrNotTLS},
+		"SOCKS4":  {"\x04", ErrNotTLS},
+		"HTTP":    {"C", ErrNotTLS},
+		"alert":   {"\x15", ErrNotTLS},
+		"nothing": {"", io.EOF},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := net.Pipe()
+			defer client.Close()
+			defer server.Close()
+			go func() {
+				if io.WriteString(client, c.sent); c.sent == "" { // and stays
+					client.Close()
+				}
+			}()
+			server.SetDeadline(time.Now().Add(time.Minute))
+			if conn, err := f.Prepare(t.Context(), &proxy.Session{}, server); !errors.Is(err, c.want) || conn != nil {
+				t.Errorf("%v, want %v", err, c.want)
 			}
 		})
 	}

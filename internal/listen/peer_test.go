@@ -32,7 +32,7 @@ func TestPeerUser(t *testing.T) {
 	}
 	defer server.Close()
 	ses := &proxy.Session{}
-	if _, err := (&Front{PeerUsers: true}).Prepare(t.Context(), ses, server); err != nil || ses.User != me.Username {
+	if err := (&Front{PeerUsers: true}).Identify(t.Context(), ses, server); err != nil || ses.User != me.Username {
 		t.Errorf("user %q, %v, want %q", ses.User, err, me.Username)
 	}
 	if got := userName(4_000_000_000); got != "uid:4000000000" {

@@ -9,18 +9,18 @@ import (
 // live collects what is known only when somebody asks: what is open, the bytes that open
 // connections have moved, and how the ways out are.
 type live struct {
-	sessions func() []proxy.Session
-	moved    func() (up, down int64)
-	health   func() []Health
+	stages func() proxy.Stages
+	moved  func() (up, down int64)
+	health func() []Health
 
 	open, bytes, egress *prometheus.Desc
 }
 
 func newLive(o *Options) *live {
 	l := &live{
-		sessions: o.Sessions,
-		moved:    o.Moved,
-		health:   o.Health,
+		stages: o.Stages,
+		moved:  o.Moved,
+		health: o.Health,
 		open: prometheus.NewDesc("hosier_open_connections",
 			"Connections that are open, by how far they came.", []string{"stage"}, nil),
 		bytes: prometheus.NewDesc("hosier_relayed_bytes_total",
@@ -40,21 +40,17 @@ func (l *live) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (l *live) Collect(ch chan<- prometheus.Metric) {
-	l.collectSessions(ch)
+	l.collectStages(ch)
 	l.collectBytes(ch)
 	l.collectHealth(ch)
 }
 
-func (l *live) collectSessions(ch chan<- prometheus.Metric) {
-	if l.sessions == nil {
+func (l *live) collectStages(ch chan<- prometheus.Metric) {
+	if l.stages == nil {
 		return
 	}
-	var open [len(stages)]int
-	all := l.sessions()
-	for i := range all {
-		open[stageOf(&all[i])]++
-	}
-	for i, n := range open {
+	open := l.stages()
+	for i, n := range [len(stages)]int{open.Handshake, open.Connect, open.Relay} {
 		ch <- prometheus.MustNewConstMetric(l.open, prometheus.GaugeValue, float64(n), stages[i])
 	}
 }

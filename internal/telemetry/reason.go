@@ -34,6 +34,7 @@ var fixed = []struct {
 	{proxy.ErrFull, "too many connections"},
 	{proxy.ErrLimit, "client has reached its limit"},
 	{proxy.ErrDialect, "dialect is not served here"},
+	{proxy.ErrTLS, "client speaks TLS, and the listener does not"},
 	{proxy.ErrTotal, "open for as long as it may"},
 	{proxy.ErrPanic, "panic, logged with its stack"},
 	{proxy.ErrClientLeft, "client broke the connection off"},

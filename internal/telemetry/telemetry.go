@@ -30,9 +30,9 @@ type Options struct {
 	Connections bool         // write a line a connection, at its end
 	Version     string       // of the program, for hosier_build_info
 
-	// Sessions returns the connections that are open, as [proxy.Server.Sessions] does. It
-	// is called for each reader of the metrics. Nil leaves out what is open.
-	Sessions func() []proxy.Session
+	// Stages counts the connections that are open, as [proxy.Server.Stages] does. It is
+	// called for each reader of the metrics. Nil leaves out what is open.
+	Stages func() proxy.Stages
 
 	// Moved returns the bytes that moved, as [proxy.Server.Moved] does. Neither count may
 	// fall. Nil leaves them out.

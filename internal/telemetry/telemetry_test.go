@@ -157,11 +157,9 @@ func metricsOf(t *testing.T, tel *Telemetry) []string {
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	relayed, asked := *session(), *session()
-	asked.Connect, asked.Up, asked.Down = 0, 0, 0
 	tel := New(Options{
-		Sessions: func() []proxy.Session { return []proxy.Session{relayed, asked, {ID: 9}} },
-		Moved:    func() (up, down int64) { return 1551, 12288 },
+		Stages: func() proxy.Stages { return proxy.Stages{Handshake: 1, Connect: 2, Relay: 3} },
+		Moved:  func() (up, down int64) { return 1551, 12288 },
 		Health: func() []Health {
 			return []Health{{"tor", "", true}, {"tor", "tor0", true}, {"tor", "tor1", false}, {"tor", "tor1", true}, {"bad\xff", "", false}}
 		},
@@ -198,9 +196,9 @@ func TestMetrics(t *testing.T) {
 		`hosier_logins_total{result="busy"} 0`,
 		`hosier_logins_total{result="held_off"} 0`,
 		`hosier_logins_total{result="wrong"} 1`,
-		`hosier_open_connections{stage="connect"} 1`,
+		`hosier_open_connections{stage="connect"} 2`,
 		`hosier_open_connections{stage="handshake"} 1`,
-		`hosier_open_connections{stage="relay"} 1`,
+		`hosier_open_connections{stage="relay"} 3`,
 		`hosier_relayed_bytes_total{direction="down"} 12288`,
 		`hosier_relayed_bytes_total{direction="up"} 1551`,
 		`hosier_unsafe_requests_total{dialect="SOCKS5"} 1`,
@@ -230,10 +228,10 @@ func TestMetricsLint(t *testing.T) {
 // full is a Telemetry that has something of each metric.
 func full() *Telemetry {
 	tel := New(Options{
-		Version:  "v1",
-		Sessions: func() []proxy.Session { return []proxy.Session{*session()} },
-		Moved:    func() (up, down int64) { return 1, 2 },
-		Health:   func() []Health { return []Health{{"tor", "tor0", true}} },
+		Version: "v1",
+		Stages:  func() proxy.Stages { return proxy.Stages{Relay: 1} },
+		Moved:   func() (up, down int64) { return 1, 2 },
+		Health:  func() []Health { return []Health{{"tor", "tor0", true}} },
 	})
 	tel.Unsafe(session())
 	tel.Closed(session())
