@@ -45,12 +45,14 @@ ratios within a round are reported, since the times alone tell more about the ma
   rtt    small messages there and back on one relay
   idle   many silent relays, and then messages across all of them
 
-The far side is an origin that bench opens on loopback. Costs are known of servers whose
-processes are (--pid, --run). Memory of idle relays is best measured on a server that did
+The far side is an origin that bench opens on loopback. Before the load, one connection goes
+through each server, and one that cannot lead it ends bench. Costs are those of the processes
+that listen at the address on this host (Linux; those of other users for root alone), or that
+--pid or --run names. Memory of idle relays is best measured on a server that did
 nothing before: --run starts it anew for that.`,
 		Example: `  hosier bench 127.0.0.1:1080
   hosier bench --run 'hosier serve --listen 127.0.0.1:1085' hosier=127.0.0.1:1085
-  hosier bench --mode rate,rtt --pid 4711 --pid 4712 new=127.0.0.1:1080 old=127.0.0.1:1081
+  hosier bench --mode rate,rtt new=127.0.0.1:1080 old=127.0.0.1:1081
   hosier bench --mode idle --relays 9000 --run 'microsocks -i 127.0.0.1 -p 1086' 127.0.0.1:1086`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -72,7 +74,7 @@ func (o *benchOptions) addFlags(cmd *cobra.Command) {
 	f, l := cmd.Flags(), &o.load
 	f.StringSliceVar(&o.modes, "mode", modeNames(), "what to do: `MODE,...`")
 	f.StringArrayVar(&o.run, "run", nil, "start the server with `COMMAND`; may repeat, in the order of the addresses, '' for none")
-	f.StringArrayVar(&o.pids, "pid", nil, "the server's process: `PID`, or PID,PID; may repeat, in the order of the addresses, '' for none")
+	f.StringArrayVar(&o.pids, "pid", nil, "the server's process, if it is not found by its address: `PID`, or PID,PID; may repeat, in the order of the addresses, '' for none")
 	f.StringVar(&o.socks, "socks", "5", "the dialect to speak: 4, 4a or 5")
 	f.StringVar(&o.name, "name", "", "ask for the origin by `NAME`, which the server must look up to the origin's address (4a: localhost)")
 	f.StringVar(&o.user, "user", "", "log in as `USER:PASSWORD`; with 4 and 4a the user id")
@@ -116,6 +118,12 @@ func runBench(ctx context.Context, o benchOptions, args []string, stdout, stderr
 	defer func() { all.stop() }()
 	if err != nil {
 		return err
+	}
+	if err := find(ctx, o.load, servers); err != nil {
+		return err
+	}
+	if !o.quiet {
+		noteUnknown(servers, stderr)
 	}
 	if o.load.CPU == autoCPU {
 		o.load.CPU = -1

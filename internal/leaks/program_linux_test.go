@@ -427,3 +427,39 @@ func BenchmarkFind(b *testing.B) {
 		})
 	}
 }
+
+func TestListeners(t *testing.T) {
+	for _, tt := range []struct{ name, listen, ask string }{
+		{"ipv4", "127.0.0.1:0", "127.0.0.1"},
+		{"ipv4-other-address", "127.0.0.2:0", ""},
+		{"ipv4-any", "0.0.0.0:0", "127.0.0.1"},
+		{"dual-any", "[::]:0", "127.0.0.1"},
+		{"ipv6", "[::1]:0", "::1"},
+		{"ipv6-any", "[::]:0", "::1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := net.Listen("tcp", tt.listen)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			port := l.Addr().(*net.TCPAddr).AddrPort().Port()
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if tt.ask == "" {
+				if got := Listeners(ctx, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)); len(got) > 0 {
+					t.Errorf("%v listen at another address", got)
+				}
+				return
+			}
+			addr := netip.AddrPortFrom(netip.MustParseAddr(tt.ask), port)
+			if got := Listeners(ctx, addr); len(got) != 1 || got[0] != os.Getpid() {
+				t.Errorf("got %v, want %d", got, os.Getpid())
+			}
+			l.Close()
+			if got := Listeners(ctx, addr); len(got) > 0 {
+				t.Errorf("%v listen where nobody does", got)
+			}
+		})
+	}
+}
