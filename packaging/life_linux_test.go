@@ -279,8 +279,12 @@ func (l *life) lateAddress(t *testing.T) {
 func (l *life) lateTor(t *testing.T) {
 	l.configure(t, "listen = \"127.0.0.1:1080\"\nvia = \"tor\"\n")
 	l.sh(t, "systemctl start tor.service hosier.service")
-	if got := l.show(t, "ActiveState") + l.show(t, "NRestarts"); got != "active0" {
-		t.Errorf("started with tor: %s\n%s", got, l.journal())
+	times := strings.Fields(l.sh(t, "systemctl show --value --property=ActiveEnterTimestampMonotonic tor@default.service; "+
+		"systemctl show --value --property=ExecMainStartTimestampMonotonic hosier.service"))
+	tor, terr := strconv.ParseUint(times[0], 10, 64) // microseconds
+	hosier, herr := strconv.ParseUint(times[1], 10, 64)
+	if terr != nil || herr != nil || tor == 0 || hosier < tor {
+		t.Errorf("tor was ready at, and hosier began at, %s", times)
 	}
 	if got := l.sh(t, "hosier status"); !strings.Contains(got, "127.0.0.1:9050") {
 		t.Errorf("hosier status says %s", got)
