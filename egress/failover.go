@@ -136,19 +136,26 @@ func (f *Failover) try(ctx context.Context, r *socks.Request, ask func(context.C
 	for left := len(f.Ways); left > 0; left-- {
 		i := f.choose(asked)
 		asked[i] = true
-		w := f.Ways[i]
 		r.Member = ""
-		attempt, cancel := share(ctx, left)
-		err = ask(attempt, w)
-		f.judge(i, verdictOf(ctx, attempt, err), err)
-		cancel()
+		err = f.attempt(ctx, i, left, ask)
 		if len(f.Ways) > 1 {
-			r.Member = strings.TrimSuffix(w.Name+" "+r.Member, " ")
+			r.Member = strings.TrimSuffix(f.Ways[i].Name+" "+r.Member, " ")
 		}
 		if !leadsOn(err) || ctx.Err() != nil {
 			return err
 		}
 	}
+	return err
+}
+
+// attempt asks way i, which is judged by what becomes of that, and not at all by a panic.
+func (f *Failover) attempt(ctx context.Context, i, left int, ask func(context.Context, Way) error) (err error) {
+	attempt, cancel := share(ctx, left)
+	defer cancel()
+	v := nothing
+	defer func() { f.judge(i, v, err) }()
+	err = ask(attempt, f.Ways[i])
+	v = verdictOf(ctx, attempt, err)
 	return err
 }
 

@@ -69,7 +69,8 @@ func unexpected(err error) error {
 	return err
 }
 
-// The cause of a refusal is looked for in this order; docs/upstreams.md has the tables:
+// The cause of a refusal is looked for in this order; docs/upstreams.md has the tables,
+// and a test compares them:
 //
 //   - Tor-Request-Failed (Tor's proposal 365),
 //   - the error of Proxy-Status (RFC 9209 section 2.3),
@@ -125,31 +126,24 @@ var torReasons = map[string]socks.Status{
 
 // proxyErrors are the error types of RFC 9209 that say more than the HTTP status.
 var proxyErrors = map[string]socks.Status{
-	"dns_timeout":                socks.TTLExpired,
-	"dns_error":                  socks.HostUnreachable,
-	"destination_not_found":      socks.HostUnreachable,
-	"destination_unavailable":    socks.HostUnreachable,
-	"destination_ip_unroutable":  socks.NetworkUnreachable,
-	"destination_ip_prohibited":  socks.NotAllowed,
-	"http_request_denied":        socks.NotAllowed,
-	"connection_refused":         socks.ConnectionRefused,
-	"connection_terminated":      socks.ConnectionRefused,
-	"connection_timeout":         socks.TTLExpired,
-	"connection_limit_reached":   socks.GeneralFailure,
-	"proxy_configuration_error":  socks.GeneralFailure,
-	"proxy_internal_error":       socks.GeneralFailure,
-	"proxy_loop_detected":        socks.GeneralFailure,
-	"tls_certificate_error":      socks.GeneralFailure,
-	"tls_protocol_error":         socks.GeneralFailure,
-	"http_protocol_error":        socks.GeneralFailure,
-	"http_response_incomplete":   socks.GeneralFailure,
-	"connection_read_timeout":    socks.TTLExpired,
-	"connection_write_timeout":   socks.TTLExpired,
-	"http_response_timeout":      socks.TTLExpired,
-	"proxy_internal_response":    socks.GeneralFailure,
-	"http_upgrade_failed":        socks.GeneralFailure,
-	"tls_alert_received":         socks.GeneralFailure,
-	"http_response_status_error": socks.GeneralFailure,
+	"dns_timeout":               socks.TTLExpired,
+	"dns_error":                 socks.HostUnreachable,
+	"destination_not_found":     socks.HostUnreachable,
+	"destination_unavailable":   socks.HostUnreachable,
+	"destination_ip_unroutable": socks.NetworkUnreachable,
+	"destination_ip_prohibited": socks.NotAllowed,
+	"http_request_denied":       socks.NotAllowed,
+	"connection_refused":        socks.ConnectionRefused,
+	"connection_terminated":     socks.ConnectionRefused,
+	"connection_timeout":        socks.TTLExpired,
+	"connection_limit_reached":  socks.GeneralFailure,
+	"proxy_configuration_error": socks.GeneralFailure,
+	"proxy_internal_error":      socks.GeneralFailure,
+	"proxy_loop_detected":       socks.GeneralFailure,
+	"connection_read_timeout":   socks.TTLExpired,
+	"connection_write_timeout":  socks.TTLExpired,
+	"http_response_timeout":     socks.TTLExpired,
+	"proxy_internal_response":   socks.GeneralFailure,
 }
 
 // proxyError returns the error parameter of a Proxy-Status, "" if there is none.
@@ -197,7 +191,7 @@ func statusOfWords(text string) (socks.Status, bool) {
 	return 0, false
 }
 
-// The first match counts.
+// words are in the order in which they count.
 var words = []struct {
 	status  socks.Status
 	phrases []string

@@ -76,7 +76,7 @@ func configFlags(f *pflag.FlagSet) {
 	f.Duration("drain", 30*time.Second, "how long open connections may go on after an interrupt")
 	f.String("reload-drain", "", "what a reload does to connections that began before it: `WORD` is keep (the default) or now, which ends them")
 	f.Duration("handshake-timeout", 10*time.Second, "how long a client may take for its request")
-	f.Duration("connect-timeout", 150*time.Second, "how long the way out may take to connect")
+	f.Duration("connect-timeout", 150*time.Second, "how long the egress may take to connect, and each of several for itself")
 	f.Duration("idle-timeout", 0, "end a connection in which nothing moves for so long (default never)")
 	f.Duration("total-timeout", 0, "end a connection after so long, whatever moves (default never)")
 	f.StringSlice("isolate", nil, "let requests share a Tor circuit only if this is equal, too: `WORDS` of destination, port, protocol, beside listener, client and credentials")
