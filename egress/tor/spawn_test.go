@@ -215,6 +215,9 @@ exit 7
 	if _, _, err := p.Dial(ctx, connectRequest("u")); err == nil || !strings.Contains(err.Error(), "It is broken") {
 		t.Errorf("a request: %v", err)
 	}
+	if n := strings.Count(log.String(), `level=INFO msg="starting tor" tor=tor0`); n == 0 {
+		t.Errorf("the log does not say that tor is started:\n%s", log.String())
+	}
 	if !strings.Contains(log.String(), `msg="tor says" tor=tor0 text="It is broken"`) {
 		t.Errorf("the log:\n%s", log.String())
 	}
