@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,6 +16,16 @@ import (
 // there answers in far less; one that is not shall not hold a client for the two minutes that
 // a kernel tries.
 const directTimeout = 30 * time.Second
+
+// Why [Direct] does not do what a request asks for. Each stands beside a [socks.Status].
+var (
+	// ErrUnspecified is about 0.0.0.0/8 and ::.
+	ErrUnspecified = errors.New("address stands for no host, as DNS filters answer for names that they block")
+	// ErrNotPublic is about an address that [PublicOnly] refuses.
+	ErrNotPublic = errors.New("address is not public")
+	// ErrLookups is the end of a lookup that never began: no fault of the name's.
+	ErrLookups = errors.New("too many lookups are under way")
+)
 
 // Direct is the way out by this host's own network: it looks names up, and connects. Where a
 // name has several addresses they are raced (RFC 8305). It never connects to 0.0.0.0/8 or
@@ -148,11 +159,13 @@ func (d *Direct) judge(r *socks.Request, ip netip.Addr) error {
 	if err := d.allow(r, ip); err != nil {
 		return err
 	}
-	if ip.IsUnspecified() || thisNetwork.Contains(ip) {
-		return fmt.Errorf("%v would be this host: %w", ip, socks.HostUnreachable)
+	if isUnspecified(ip) {
+		return fmt.Errorf("%v: %w: %w", ip, ErrUnspecified, socks.HostUnreachable)
 	}
 	return nil
 }
+
+func isUnspecified(ip netip.Addr) bool { return ip.IsUnspecified() || thisNetwork.Contains(ip) }
 
 // keep returns the addresses that are not refused; the error is that of the first if all are.
 func keep(all []netip.Addr, judge func(netip.Addr) error) (kept []netip.Addr, err error) {

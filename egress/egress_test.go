@@ -372,3 +372,37 @@ func TestLookupTimeout(t *testing.T) {
 		t.Errorf("RESOLVE: %v, want status 04", err)
 	}
 }
+
+// What judges the connection to a proxy does so before a byte is sent, and its error is the
+// proxy's, not the target's.
+func TestConnected(t *testing.T) {
+	refusal := errors.New("not this one")
+	judge := func(net.Conn) error { return refusal }
+	for name, make := range map[string]func(proxy string) proxy.Egress{
+		"SOCKS": func(p string) proxy.Egress {
+			return &egress.SOCKS{Dialer: socks.Dialer{Proxy: p}, Connected: judge}
+		},
+		"HTTP": func(p string) proxy.Egress { return &egress.HTTP{Proxy: p, Connected: judge} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			r := &socks.Request{Version: socks.V5, Command: socks.Connect, Addr: socks.Addr{Name: "a.test", Port: 80}}
+			_, _, err = make(l.Addr().String()).Dial(t.Context(), r)
+			if proxy := (*socks.ProxyError)(nil); !errors.As(err, &proxy) || !errors.Is(err, refusal) {
+				t.Errorf("%v, want a *socks.ProxyError that wraps %v", err, refusal)
+			}
+			c, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if b, err := io.ReadAll(c); len(b) != 0 || err != nil {
+				t.Errorf("the proxy got %q, %v", b, err)
+			}
+		})
+	}
+}

@@ -24,6 +24,10 @@ type HTTP struct {
 	Proxy string     // host:port, or unix:/path
 	Auth  socks.Auth // for Proxy-Authorization: Basic, if the Method is UserPass
 
+	// Connected judges the connection to the proxy before anything is sent on it: its error
+	// is a *socks.ProxyError. It may not keep the connection. Nil takes all.
+	Connected func(net.Conn) error
+
 	silence silence
 }
 
@@ -55,7 +59,7 @@ func (h *HTTP) dial(ctx context.Context, r *socks.Request) (net.Conn, error) {
 	if path, ok := strings.CutPrefix(h.Proxy, "unix:"); ok {
 		network, address = "unix", path
 	}
-	c, err := (&net.Dialer{Timeout: proxyTimeout}).DialContext(ctx, network, address)
+	c, err := dialProxy(ctx, network, address, h.Connected)
 	if err != nil {
 		return nil, &socks.ProxyError{Proxy: h.Proxy, Err: err}
 	}

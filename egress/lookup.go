@@ -80,9 +80,6 @@ func unmapped(all []netip.Addr) []netip.Addr {
 	return all
 }
 
-// errBusy is the end of a lookup that never began. It is no fault of the name's.
-var errBusy = fmt.Errorf("too many lookups are under way: %w", socks.GeneralFailure)
-
 // begin waits for a place among the lookups under way, which the caller gives back by end.
 func (d *Direct) begin(ctx context.Context, name string) (end func(), err error) {
 	if d.Lookups == nil {
@@ -99,9 +96,9 @@ func (d *Direct) begin(ctx context.Context, name string) (end func(), err error)
 	case d.Lookups <- struct{}{}:
 		return func() { <-d.Lookups }, nil
 	case <-timer.C:
-		return nil, fmt.Errorf("lookup %s: %w", name, errBusy)
+		return nil, fmt.Errorf("lookup %s: %w: %w", name, ErrLookups, socks.GeneralFailure)
 	case <-ctx.Done():
-		return nil, fmt.Errorf("lookup %s: %w: %w", name, errBusy, context.Cause(ctx))
+		return nil, fmt.Errorf("lookup %s: %w: %w: %w", name, ErrLookups, socks.GeneralFailure, context.Cause(ctx))
 	}
 }
 

@@ -55,7 +55,7 @@ var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 // PublicOnly is a [Direct.Allow] for clients from other hosts. It refuses addresses that
 // only this host or its own network can reach: loopback, private, link-local, cloud
 // metadata, and every address that is this host's, by an interface or by a local route alone.
-// A refusal wraps socks.NotAllowed. An error that wraps socks.GeneralFailure means that the
+// A refusal wraps [ErrNotPublic] and socks.NotAllowed. An error that wraps socks.GeneralFailure means that the
 // system did not say whether the address is this host's; the request must fail then, too.
 func PublicOnly(_ *socks.Request, ip netip.Addr) error {
 	ip = ip.Unmap().WithZone("")
@@ -65,7 +65,7 @@ func PublicOnly(_ *socks.Request, ip netip.Addr) error {
 		meant = netip.AddrFrom4([4]byte(b[12:]))
 	}
 	if !isPublic(meant) {
-		return fmt.Errorf("%v is not a public address: %w", ip, socks.NotAllowed)
+		return fmt.Errorf("%v: %w: %w", ip, ErrNotPublic, socks.NotAllowed)
 	}
 	for _, one := range []netip.Addr{ip, meant} {
 		own, err := OwnAddress(one)
@@ -73,7 +73,7 @@ func PublicOnly(_ *socks.Request, ip netip.Addr) error {
 			return fmt.Errorf("whether %v is an address of this host: %w: %w", one, socks.GeneralFailure, err)
 		}
 		if own {
-			return fmt.Errorf("%v is an address of this host: %w", one, socks.NotAllowed)
+			return fmt.Errorf("%v is an address of this host: %w: %w", one, ErrNotPublic, socks.NotAllowed)
 		}
 		if one == meant {
 			break

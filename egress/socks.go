@@ -18,6 +18,11 @@ import (
 type SOCKS struct {
 	Dialer socks.Dialer
 
+	// Connected judges the connection to the proxy before anything is sent on it: its error
+	// is a *socks.ProxyError. It may not keep the connection, and is not asked where the
+	// Dialer has a Forward. Nil takes all.
+	Connected func(net.Conn) error
+
 	silence silence
 }
 
@@ -43,9 +48,34 @@ func (s *SOCKS) watch(ctx context.Context, r *socks.Request, ask func(context.Co
 func (s *SOCKS) dialer() *socks.Dialer {
 	d := s.Dialer
 	if d.Forward == nil {
-		d.Forward = (&net.Dialer{Timeout: proxyTimeout}).DialContext
+		d.Forward = func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialProxy(ctx, network, address, s.Connected)
+		}
 	}
 	return &d
+}
+
+// dialProxy connects to a proxy, and has judge look at the connection if it is not nil.
+func dialProxy(ctx context.Context, network, address string, judge func(net.Conn) error) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: proxyTimeout, Control: RefuseUnspecified}
+	c, err := dialer.DialContext(ctx, network, address)
+	if err != nil || judge == nil {
+		return c, err
+	}
+	if err := judge(c); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// RefuseUnspecified is a Control for a [net.Dialer] that connects to an upstream by name. It
+// keeps the connection from 0.0.0.0/8 and ::, with [ErrUnspecified].
+func RefuseUnspecified(_, address string, _ syscall.RawConn) error {
+	if ap, err := netip.ParseAddrPort(address); err == nil && isUnspecified(ap.Addr().Unmap()) {
+		return ErrUnspecified
+	}
+	return nil
 }
 
 // Resolve passes RESOLVE on. The error matches errors.ErrUnsupported if the proxy does

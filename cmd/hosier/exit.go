@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,18 +46,20 @@ type exit struct {
 	ended   bool
 }
 
-// openExit makes the way out that e describes. It starts nothing.
-func openExit(ctx context.Context, e config.Egress, c *config.Config, log *slog.Logger) (*exit, error) {
+// openExit makes the way out that e describes, which has judge look at each connection to an
+// upstream before it is used. It starts nothing.
+func openExit(ctx context.Context, e config.Egress, c *config.Config, log *slog.Logger, judge func(net.Conn) error) (*exit, error) {
 	via := e.Via.Reveal()
 	x := &exit{name: e.Name, kind: e.Kind, via: via, key: exitKey(e), over: make(chan struct{})}
 	var err error
 	switch {
 	case e.Kind == rules.Direct: // each listener makes its own, since rules judge what it dials
 	case e.Kind == rules.Tor:
-		x.pool, x.dir, err = openTor(ctx, e, c, log)
-		x.out = x.pool
+		if x.pool, x.dir, err = openTor(ctx, e, c, log); err == nil {
+			x.out, x.pool.Connected = x.pool, judge
+		}
 	default:
-		x.out, err = parseProxy(via)
+		x.out, err = parseProxy(via, judge)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.At, err)
@@ -76,7 +79,7 @@ func (x *exit) upstreams() (all []string) {
 	case x.kind == rules.Direct:
 	case x.pool != nil:
 		for _, m := range x.pool.Members {
-			all = append(all, m.SOCKS)
+			all = append(append(all, m.SOCKS), m.Others...)
 		}
 	default:
 		if u, err := parseURL(x.via); err == nil {

@@ -134,7 +134,7 @@ func TestExplainRefuses(t *testing.T) {
 		{"--unsafe refuse 10.0.0.1:80", 0, "egress: +direct"}, // private: typed more often than looked up
 		{"--unsafe warn 198.18.0.1:80", 0, "egress: +direct"},
 		{"--unsafe refuse --command resolve 198.18.0.1", 0, "egress: +direct"},
-		{lan + "--client 192.0.2.9 10.0.0.1:80", 1, `refused: +10\.0\.0\.1 is not a public address`},
+		{lan + "--client 192.0.2.9 10.0.0.1:80", 1, `refused: +10\.0\.0\.1: address is not public`},
 		{lan + "--client 192.0.2.9 www.test:80", 0, "dns: .*must be public"},
 		{lan + "--client 198.51.100.9 www.test:80", 1, "refused: .*in no allow-client"},
 		{lan + "www.test:80", 1, "refused: .*in no allow-client"},

@@ -173,7 +173,7 @@ func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generati
 		x := d.running(e)
 		if x == nil {
 			var err error
-			if x, err = openExit(ctx, e, c, d.log); err != nil {
+			if x, err = openExit(ctx, e, c, d.log, d.refuseLoop); err != nil {
 				return nil, err
 			}
 			if other := d.runningIn(x.dir); other != nil {

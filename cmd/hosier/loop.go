@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,11 +12,7 @@ import (
 )
 
 // errLoop is why a connection to an upstream is not used.
-type errLoop struct{ listener string }
-
-func (e errLoop) Error() string {
-	return fmt.Sprintf("it is the listener %s of this hosier: every connection would go in a circle", e.listener)
-}
+var errLoop = errors.New("the upstream is a listener of this hosier, and every connection would go in a circle")
 
 // leadsBack reports whether host:port, as an upstream is written, is the listener at a. What it
 // cannot know without a lookup, [daemon.refuseLoop] finds out when it is connected to.
@@ -64,7 +61,7 @@ func (d *daemon) refuseLoop(c net.Conn) error {
 	for _, a := range g.listening {
 		here, ok := a.(*net.TCPAddr)
 		if ok && here.Port == to.Port && reaches(to.AddrPort().Addr(), here) {
-			return errLoop{here.String()}
+			return fmt.Errorf("%v: %w", here, errLoop)
 		}
 	}
 	return nil

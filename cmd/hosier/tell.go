@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 
+	"hosier/egress"
 	"hosier/egress/tor"
 	"hosier/internal/config"
 	"hosier/internal/leaks"
@@ -39,8 +40,8 @@ func redactor(l config.Log) telemetry.Redactor {
 // target: the mistake of a user, a limit, a rule.
 func ownWords(err error) string {
 	for _, known := range []error{
-		errNoPassword, errNotClient, errReloaded, errOperator, users.ErrWrong, users.ErrBusy, relay.ErrIdle, relay.ErrClosed,
-		leaks.ErrUnsafe,
+		errNoPassword, errNotClient, errReloaded, errOperator, errLoop, users.ErrWrong, users.ErrBusy, relay.ErrIdle, relay.ErrClosed,
+		leaks.ErrUnsafe, egress.ErrNotPublic, egress.ErrUnspecified, egress.ErrLookups,
 		limits.ErrFull, limits.ErrClient, limits.ErrRate, limits.ErrUser,
 		listen.ErrHeader, listen.ErrPeer, listen.ErrNotTLS, listen.ErrTLS, listen.ErrNoCert, listen.ErrNoName,
 	} {

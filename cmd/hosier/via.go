@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -23,12 +24,13 @@ func viaKind(via string) (rules.Kind, error) {
 		_, err := parseTor(via)
 		return rules.Tor, err
 	}
-	_, err := parseProxy(via)
+	_, err := parseProxy(via, nil)
 	return rules.Proxy, err
 }
 
-// parseProxy makes the way out through the proxy that via names.
-func parseProxy(via string) (proxy.Egress, error) {
+// parseProxy makes the way out through the proxy that via names. Judge looks at each connection
+// to it before it is used; nil takes all.
+func parseProxy(via string, judge func(net.Conn) error) (proxy.Egress, error) {
 	u, err := parseURL(via)
 	if err != nil {
 		return nil, err
@@ -37,12 +39,12 @@ func parseProxy(via string) (proxy.Egress, error) {
 	auth := viaAuth(u)
 	switch u.Scheme {
 	case "socks5", "socks5h":
-		out = &egress.SOCKS{Dialer: socks.Dialer{Proxy: u.Host, Version: socks.V5, Auth: auth}}
+		out = &egress.SOCKS{Dialer: socks.Dialer{Proxy: u.Host, Version: socks.V5, Auth: auth}, Connected: judge}
 	case "socks4a":
 		auth.Method = socks.NoAuth
-		out = &egress.SOCKS{Dialer: socks.Dialer{Proxy: u.Host, Version: socks.V4, Auth: auth}}
+		out = &egress.SOCKS{Dialer: socks.Dialer{Proxy: u.Host, Version: socks.V4, Auth: auth}, Connected: judge}
 	case "http":
-		out = &egress.HTTP{Proxy: u.Host, Auth: auth}
+		out = &egress.HTTP{Proxy: u.Host, Auth: auth, Connected: judge}
 	case "socks4":
 		return nil, fmt.Errorf("%s: SOCKS4 cannot carry names, so they would have to be looked up here; write socks4a://", u.Redacted())
 	default:

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"hosier/egress"
 	"hosier/internal/fair"
 	"hosier/socks"
 )
@@ -65,6 +66,10 @@ type Pool struct {
 	// MaxDials is how many isolation keys a member builds circuits for at once; 32 if 0,
 	// which is as many as a tor takes. Further ones wait, those that have a circuit do not.
 	MaxDials int
+
+	// Connected judges a connection to a member's SOCKS port before anything is sent on it:
+	// its error means that there is no tor. It may not keep the connection. Nil takes all.
+	Connected func(net.Conn) error
 
 	// Changed is told the state of a member when it changes. The calls come one after
 	// the other, and must not block. Nil is not told.
@@ -198,7 +203,7 @@ func (p *Pool) do(ctx context.Context, r *socks.Request, i Isolation) (net.Conn,
 			p.abandon(m)
 			return nil, socks.Addr{}, m.full(err)
 		}
-		c, answer, met := m.do(ctx, r, p.auth(m, token))
+		c, answer, met := m.do(ctx, r, p.auth(m, token), p.Connected)
 		m.slots.release(token, met.err == nil)
 		p.judge(m, r, met)
 		r.Member = m.String()
@@ -242,11 +247,17 @@ type met struct {
 }
 
 // do sends the request to this tor.
-func (m *member) do(ctx context.Context, r *socks.Request, auth socks.Auth) (c net.Conn, answer socks.Addr, met met) {
+func (m *member) do(ctx context.Context, r *socks.Request, auth socks.Auth, judge func(net.Conn) error) (c net.Conn, answer socks.Addr, met met) {
 	start := time.Now()
 	d := socks.Dialer{Proxy: m.SOCKS, Auth: auth}
 	d.Forward = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		c, err := m.connect(ctx)
+		if err == nil && judge != nil {
+			if err = judge(c); err != nil {
+				c.Close()
+				return nil, err
+			}
+		}
 		met.connected = err == nil
 		return c, err
 	}
@@ -272,7 +283,7 @@ func (m Member) connect(ctx context.Context) (net.Conn, error) {
 
 func dialTor(ctx context.Context, address string) (net.Conn, error) {
 	network, address := networkOf(address)
-	return (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, network, address)
+	return (&net.Dialer{Timeout: connectTimeout, Control: egress.RefuseUnspecified}).DialContext(ctx, network, address)
 }
 
 // networkOf returns network and address of host:port or unix:/path.
