@@ -20,6 +20,7 @@ const module = "hosier"
 // A package that is not here fails the test: ARCHITECTURE.md says where things belong.
 var mayImport = map[string][]string{
 	"socks":              {},
+	"resolver":           {},
 	"internal/relay":     {},
 	"internal/tornet":    {},
 	"internal/fair":      {},
@@ -46,7 +47,7 @@ var mayImport = map[string][]string{
 
 // stdOnly are the rooms of the library: nothing but the standard library and
 // golang.org/x comes in with them.
-var stdOnly = []string{"socks", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/fair", "internal/rules", "internal/users", "internal/limits", "internal/leaks", "internal/logging"}
+var stdOnly = []string{"socks", "resolver", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/fair", "internal/rules", "internal/users", "internal/limits", "internal/leaks", "internal/logging"}
 
 // pure are the files of the codec. They must run without a world.
 var pure = map[string][]string{

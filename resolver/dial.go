@@ -1,0 +1,325 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// The pace of RFC 8305.
+const (
+	resolutionDelay = 50 * time.Millisecond  // section 3: for IPv6, when IPv4 is there
+	attemptDelay    = 250 * time.Millisecond // section 5
+	hastyDelay      = 150 * time.Millisecond // after hastyAfter attempts that did not connect
+	hastyAfter      = 3
+	maxAttempts     = 8 // in flight; for another the oldest is given up
+	preferIPv4For   = 10 * time.Minute
+)
+
+// A Lookup finds the addresses of a name. *net.Resolver, *Resolver and View are some.
+type Lookup interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Dialer connects to the addresses of a name, raced as RFC 8305 describes: both families
+// are looked up at once, attempts begin a little after each other, and the first that
+// connects is kept. Which address worked is remembered. The zero value is ready. A Dialer
+// may be used by many goroutines at once; its fields must not change meanwhile.
+type Dialer struct {
+	Lookup Lookup // nil: net.DefaultResolver
+
+	// DialAddr connects to one address; network is tcp4 or tcp6. Its error for an address
+	// that must not be connected to is one attempt's. Nil: this host's network.
+	DialAddr func(ctx context.Context, network string, addr netip.AddrPort) (net.Conn, error)
+
+	worked memory
+}
+
+// Dial connects over TCP; network is tcp, tcp4 or tcp6. The error is that of the lookup, or
+// of the first attempt that failed.
+func (d *Dialer) Dial(ctx context.Context, network, host string, port uint16) (net.Conn, error) {
+	types, err := typesOf(network)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r := &race{
+		Dialer: d, ctx: ctx, host: host, port: port,
+		families: make(chan family, len(types)), results: make(chan attempt),
+		awaited: len(types),
+	}
+	for _, typ := range types {
+		defer d.find(ctx, host, typ, r.families)()
+	}
+	return r.run()
+}
+
+// find sends what is found of one family.
+func (d *Dialer) find(ctx context.Context, host string, typ Type, to chan<- family) (cancel func()) {
+	lookup, network := d.Lookup, "ip4"
+	if typ == AAAA {
+		network = "ip6"
+	}
+	switch l := lookup.(type) {
+	case nil:
+		lookup = net.DefaultResolver
+	case View: // no goroutine has to wait
+		return l.Ask(host, typ, func(a Answer, err error) { to <- family{a, typ, err} })
+	}
+	go func() {
+		addrs, err := lookup.LookupNetIP(ctx, network, host)
+		to <- family{Answer{Addrs: addrs}, typ, err}
+	}()
+	return func() {}
+}
+
+// race is one Dial.
+type race struct {
+	*Dialer
+	ctx  context.Context
+	host string
+	port uint16
+
+	families chan family
+	awaited  int // families of which nothing is known yet
+	lookup   error
+
+	v4, v6  []netip.Addr // not tried yet
+	next6   bool         // whose turn it is
+	next    time.Time    // of the attempt that follows
+	begun   int
+	tried6  bool
+	flying  []flying // the oldest first
+	results chan attempt
+	failed  error // of the first attempt that failed
+}
+
+// flying is an attempt under way.
+type flying struct {
+	addr   netip.Addr
+	cancel context.CancelFunc
+}
+
+type attempt struct {
+	addr netip.Addr
+	conn net.Conn
+	err  error
+}
+
+func (r *race) run() (net.Conn, error) {
+	r.next6 = !r.worked.prefersIPv4()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		left := len(r.v4) + len(r.v6)
+		if r.awaited == 0 && left == 0 && len(r.flying) == 0 {
+			return nil, r.err()
+		}
+		var next <-chan time.Time
+		if left > 0 {
+			timer.Reset(time.Until(r.next))
+			next = timer.C
+		}
+		select {
+		case f := <-r.families:
+			r.found(f)
+		case <-next:
+			r.attempt()
+		case a := <-r.results:
+			if a.err == nil {
+				r.won(a.addr)
+				return a.conn, nil
+			}
+			r.lost(a)
+		case <-r.ctx.Done():
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: contextError(r.ctx, r.host)}
+		}
+	}
+}
+
+// found takes the addresses of one family, and says when they are tried.
+func (r *race) found(f family) {
+	r.awaited--
+	if f.NoName {
+		r.awaited = 0 // whatever the other question would be answered
+	}
+	switch {
+	case f.err != nil:
+		if r.lookup == nil || isNotFound(r.lookup) {
+			r.lookup = f.err
+		}
+	case f.typ == A:
+		r.v4 = r.bestFirst(f.Addrs)
+	default:
+		r.v6 = r.bestFirst(f.Addrs)
+	}
+	switch preferred := r.next6 == (f.typ == AAAA); {
+	case r.begun > 0 && len(r.flying) > 0: // they take their turn
+	case r.begun == 0 && r.awaited > 0 && !preferred:
+		r.next = time.Now().Add(resolutionDelay) // section 3
+	default:
+		r.next = time.Now()
+	}
+}
+
+// bestFirst returns addrs with the one at its front that worked the last time.
+func (r *race) bestFirst(addrs []netip.Addr) []netip.Addr {
+	best, ok := r.worked.get(r.host)
+	if !ok {
+		return addrs
+	}
+	addrs = first(addrs, best)
+	if addrs[0] == best {
+		r.next6 = best.Is6()
+	}
+	return addrs
+}
+
+// first returns addrs with best at its front, if it is among them.
+func first(addrs []netip.Addr, best netip.Addr) []netip.Addr {
+	for i, a := range addrs {
+		if a == best {
+			moved := make([]netip.Addr, 0, len(addrs))
+			moved = append(append(append(moved, best), addrs[:i]...), addrs[i+1:]...)
+			return moved
+		}
+	}
+	return addrs
+}
+
+// attempt begins the next one.
+func (r *race) attempt() {
+	list := &r.v4
+	if r.next6 && len(r.v6) > 0 || len(r.v4) == 0 {
+		list = &r.v6
+	}
+	addr := (*list)[0]
+	*list = (*list)[1:]
+	r.next6 = addr.Is4() // families take turns: section 4
+	r.tried6 = r.tried6 || addr.Is6()
+	if len(r.flying) == maxAttempts {
+		r.flying[0].cancel()
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	r.flying = append(r.flying, flying{addr, cancel})
+	r.begun++
+	r.next = time.Now().Add(attemptDelay)
+	if r.begun >= hastyAfter {
+		r.next = time.Now().Add(hastyDelay)
+	}
+	go func() {
+		conn, err := r.dial(ctx, netip.AddrPortFrom(addr, r.port))
+		select {
+		case r.results <- attempt{addr, conn, err}:
+		case <-r.ctx.Done():
+			if conn != nil {
+				conn.Close()
+			}
+		}
+	}()
+}
+
+func (r *race) dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	network := "tcp4"
+	if addr.Addr().Is6() {
+		network = "tcp6"
+	}
+	if r.DialAddr != nil {
+		return r.DialAddr(ctx, network, addr)
+	}
+	return new(net.Dialer).DialContext(ctx, network, addr.String())
+}
+
+func (r *race) lost(a attempt) {
+	for i, f := range r.flying {
+		if f.addr == a.addr {
+			f.cancel()
+			r.flying = append(r.flying[:i], r.flying[i+1:]...)
+			break
+		}
+	}
+	if errors.Is(a.err, context.Canceled) {
+		return // it was given up for another
+	}
+	if r.failed == nil {
+		r.failed = a.err
+	}
+	r.next = time.Now()
+}
+
+// won remembers what a connection to the next client of the name may begin with.
+func (r *race) won(addr netip.Addr) {
+	if r.begun > 1 {
+		r.worked.put(r.host, addr)
+	}
+	if addr.Is6() || r.tried6 {
+		r.worked.preferIPv4(addr.Is4())
+	}
+}
+
+func (r *race) err() error {
+	switch {
+	case r.failed != nil:
+		return r.failed
+	case r.lookup != nil:
+		return &net.OpError{Op: "dial", Net: "tcp", Err: r.lookup}
+	}
+	return fmt.Errorf("dial %s: no address connected in time", r.host)
+}
+
+// memory holds which address worked, for the names used last. It has two generations of
+// at most so many entries, the elder of which is dropped when the younger is full.
+type memory struct {
+	mu           sync.Mutex
+	young, elder map[string]remembered
+	ipv4Until    time.Time // IPv6 failed where IPv4 worked
+}
+
+type remembered struct {
+	addr  netip.Addr
+	until time.Time
+}
+
+const (
+	memorySize = 1024
+	memoryLife = 10 * time.Minute
+)
+
+func (m *memory) get(host string) (netip.Addr, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found, ok := m.young[host]
+	if !ok {
+		found = m.elder[host]
+	}
+	return found.addr, time.Now().Before(found.until)
+}
+
+func (m *memory) put(host string, a netip.Addr) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.young == nil || len(m.young) >= memorySize {
+		m.young, m.elder = make(map[string]remembered), m.young
+	}
+	m.young[host] = remembered{a, time.Now().Add(memoryLife)}
+}
+
+func (m *memory) prefersIPv4() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Now().Before(m.ipv4Until)
+}
+
+func (m *memory) preferIPv4(prefer bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ipv4Until = time.Time{}
+	if prefer {
+		m.ipv4Until = time.Now().Add(preferIPv4For)
+	}
+}

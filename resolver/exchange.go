@@ -1,0 +1,206 @@
+package resolver
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// raceAfter is how long a server is waited for before the next is asked as well, or the
+// same again. Each wait is twice the one before.
+const raceAfter = 300 * time.Millisecond
+
+var (
+	errBusy    = errors.New("too many questions are waiting for an answer")
+	errTimeout = errors.New("no answer in time")
+)
+
+// upstream is a server at work.
+type upstream struct {
+	Server
+	transport
+	noEDNS atomic.Bool // it does not take EDNS
+	silent atomic.Bool // its last question had no answer in time
+
+	questions, failures atomic.Uint64
+	answers             atomic.Uint64
+	latency             atomic.Int64 // of all answers together, in ns
+}
+
+// exchange asks one question of servers, one after the other and beside each other, until
+// one has answered. Its state changes by callbacks of transports and of a timer, so that
+// no goroutine waits for an answer.
+type exchange struct {
+	question
+	servers []*upstream // in the order in which they are asked, at least one
+	mixCase bool
+	limit   time.Duration
+	done    func(records, *upstream, error)
+
+	mu      sync.Mutex
+	ended   bool
+	asked   int // attempts begun
+	open    int // attempts without an outcome
+	failed  map[*upstream]bool
+	cancels []func()
+	timer   *time.Timer
+	begun   time.Time
+	wait    time.Duration
+	last    *upstream // the server of err, or the one asked last
+	err     error
+}
+
+// start asks the first server. done is called once, and not with a lock held.
+func (x *exchange) start() {
+	x.mu.Lock()
+	x.begun, x.wait = time.Now(), raceAfter
+	x.failed = make(map[*upstream]bool)
+	x.timer = time.AfterFunc(min(x.wait, x.limit), x.tick)
+	x.mu.Unlock()
+	x.attempt()
+}
+
+// tick asks again, or gives up.
+func (x *exchange) tick() {
+	x.mu.Lock()
+	if x.ended {
+		x.mu.Unlock()
+		return
+	}
+	left := x.limit - time.Since(x.begun)
+	if left <= 0 {
+		err, last := errTimeout, x.last
+		for _, s := range x.servers {
+			if !x.failed[s] {
+				s.silent.Store(true)
+				s.failures.Add(1)
+			}
+		}
+		x.mu.Unlock()
+		x.end(records{}, last, err)
+		return
+	}
+	x.wait *= 2
+	x.timer.Reset(min(x.wait, left))
+	x.mu.Unlock()
+	x.attempt()
+}
+
+// attempt asks the next server that has not failed, if there is one.
+func (x *exchange) attempt() {
+	x.mu.Lock()
+	s := x.next()
+	if x.ended || s == nil {
+		x.mu.Unlock()
+		return
+	}
+	x.open++
+	x.last = s
+	x.mu.Unlock()
+	x.send(s, !s.noEDNS.Load())
+}
+
+// next is called with x.mu held.
+func (x *exchange) next() *upstream {
+	for range x.servers {
+		s := x.servers[x.asked%len(x.servers)]
+		x.asked++
+		if !x.failed[s] {
+			return s
+		}
+	}
+	return nil
+}
+
+func (x *exchange) send(s *upstream, edns bool) {
+	q := &query{question: x.question, edns: edns}
+	if x.mixCase {
+		q.sent = mixCase(x.name)
+	}
+	begun := time.Now()
+	s.questions.Add(1)
+	cancel := s.ask(q, func(found records, err error) {
+		if err == nil {
+			s.answers.Add(1)
+			s.latency.Add(int64(time.Since(begun)))
+			s.silent.Store(false)
+			x.end(found, s, nil)
+			return
+		}
+		code := rcodeError(0)
+		if edns && errors.As(err, &code) && (dnsmessage.RCode(code) == dnsmessage.RCodeFormatError || dnsmessage.RCode(code) == dnsmessage.RCodeNotImplemented) {
+			s.noEDNS.Store(true) // RFC 6891 section 6.2.2
+			x.send(s, false)
+			return
+		}
+		x.fail(s, err)
+	})
+	x.mu.Lock()
+	ended := x.ended
+	if !ended {
+		x.cancels = append(x.cancels, cancel)
+	}
+	x.mu.Unlock()
+	if ended {
+		cancel()
+	}
+}
+
+// fail notes that s will not answer, and turns to another server at once.
+func (x *exchange) fail(s *upstream, err error) {
+	x.mu.Lock()
+	if x.ended {
+		x.mu.Unlock()
+		return
+	}
+	s.failures.Add(1)
+	x.open--
+	x.failed[s] = true
+	x.err, x.last = err, s
+	all := len(x.failed) == len(x.servers)
+	open := x.open
+	x.mu.Unlock()
+	switch {
+	case all:
+		x.end(records{}, s, err)
+	case open == 0:
+		x.attempt()
+	}
+}
+
+// end reports the outcome, the first time it is called.
+func (x *exchange) end(found records, s *upstream, err error) {
+	x.mu.Lock()
+	if x.ended {
+		x.mu.Unlock()
+		return
+	}
+	x.ended = true
+	x.timer.Stop()
+	cancels := x.cancels
+	x.cancels = nil
+	x.mu.Unlock()
+	for _, cancel := range cancels {
+		cancel()
+	}
+	x.done(found, s, err)
+}
+
+// mixCase returns the name with letters of random case, which an answer has to repeat
+// (draft-vixie-dnsext-dns0x20).
+func mixCase(name string) string {
+	var b strings.Builder
+	for i := range len(name) {
+		c := name[i]
+		if 'a' <= c && c <= 'z' && rand.Uint32()&1 == 0 {
+			c -= 'a' - 'A'
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}

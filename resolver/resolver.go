@@ -1,0 +1,413 @@
+// Package resolver looks names up as a stub resolver with a cache, and connects by name.
+//
+// A [Resolver] asks DNS servers over UDP, TCP, TLS (RFC 7858) or HTTPS (RFC 8484), reads the
+// hosts file, and remembers what was answered for as long as the answer holds. Requests for
+// one name that come together are one question. It does what getaddrinfo(3) of a host
+// without further modules does; multicast DNS and the modules of nsswitch.conf(5) it does
+// not have.
+//
+// A [Dialer] connects to a name's addresses, raced as RFC 8305 describes.
+//
+//	r := &resolver.Resolver{}                // the system's servers and hosts file
+//	addrs, err := r.LookupNetIP(ctx, "ip", "www.example.org")
+//	conn, err := (&resolver.Dialer{Resolver: r}).Dial(ctx, "tcp", "www.example.org", 443)
+package resolver
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	maxFlights  = 4096             // questions that are being asked at once
+	askLimit    = 10 * time.Second // for one question, all servers and attempts together
+	staleServed = 30 * time.Second // RFC 8767 section 5: TTL of a stale answer
+	staleAfter  = 1800 * time.Millisecond
+)
+
+// Resolver is a stub resolver with a cache. The zero value asks the servers of resolv.conf. A
+// Resolver may be used by many goroutines at once; its fields must not change once it is
+// used. Close ends it.
+type Resolver struct {
+	// Servers are asked in this order; one that is silent is passed over while others
+	// answer. Names are then asked as they are, without a search list. Empty: the
+	// system's, with its search list and options. resolv.conf is read again when it
+	// changes.
+	Servers []Server
+
+	// NoHosts leaves the hosts file out. It is read again when it changes.
+	NoHosts bool
+
+	// Stale is how long past its time an answer may serve while no server answers (RFC
+	// 8767). 0: not at all.
+	Stale time.Duration
+
+	// MixCase sends letters in random case, and takes only answers that repeat it. It
+	// makes forgery harder, but some servers do not repeat it.
+	MixCase bool
+
+	// RootCAs judge the certificates of servers; nil: the system's.
+	RootCAs *x509.CertPool
+
+	// Dial opens the connections to servers; network is "udp" or "tcp", address an IP
+	// address with a port. For "udp" it must not wait. Nil: this host's network.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	resolvConf, hostsPath string // for tests; empty: the system's
+
+	cache  cache
+	hosts  watched[hosts]
+	system watched[system]
+
+	mu        sync.Mutex
+	closed    bool
+	upstreams map[Server]*upstream
+	flights   map[key]*flight      // that others may join
+	open      map[*flight]struct{} // all of them
+
+	hits, misses, coalesced, failures atomic.Uint64
+	turn                              atomic.Uint32 // of options rotate
+}
+
+// View is a Resolver as one group of clients sees it. A cached answer shows that somebody
+// asked for a name lately, so groups share none.
+type View struct {
+	r       *Resolver
+	group   string
+	noCache bool
+}
+
+// For returns the view of the group of that name. All clients of one name share answers.
+func (r *Resolver) For(group string) View { return View{r: r, group: group} }
+
+// Uncached returns the view of clients of which each question is asked anew.
+func (r *Resolver) Uncached() View { return View{r: r, noCache: true} }
+
+// Answer is what is known of a name.
+type Answer struct {
+	Name   string       // that was asked for, in lower case
+	Addrs  []netip.Addr // of A and AAAA; must not be changed
+	Names  []string     // of PTR, without the dot at their ends; must not be changed
+	TTL    time.Duration
+	Server string // that answered, or "hosts file" and the like
+	Cached bool
+	NoName bool // the name has no records of any type (NXDOMAIN)
+}
+
+// flight is a question that is being asked, and what waits for its answer.
+type flight struct {
+	key
+	waiters map[*waiter]struct{}
+	stale   *entry
+	timer   *time.Timer // for the stale answer
+	ask     *exchange
+}
+
+type waiter struct{ done func(*entry, bool) }
+
+// Lookup asks for the records of one type. The error is a *net.DNSError: IsNotFound if the
+// name, or a record of that type, does not exist; IsTimeout if no server answered.
+func (v View) Lookup(ctx context.Context, name string, typ Type) (Answer, error) {
+	type outcome struct {
+		Answer
+		err error
+	}
+	ch := make(chan outcome, 1)
+	cancel := v.Ask(name, typ, func(a Answer, err error) { ch <- outcome{a, err} })
+	select {
+	case o := <-ch:
+		return o.Answer, o.err
+	case <-ctx.Done():
+		cancel()
+		return Answer{}, contextError(ctx, name)
+	}
+}
+
+func contextError(ctx context.Context, name string) error {
+	err := context.Cause(ctx)
+	return &net.DNSError{
+		UnwrapErr: err, Err: err.Error(), Name: name,
+		IsTimeout: errors.Is(err, context.DeadlineExceeded),
+	}
+}
+
+// Ask is Lookup without waiting: it calls done once, perhaps before it returns, and from
+// any goroutine. done must not wait. After cancel it is perhaps not called.
+func (v View) Ask(name string, typ Type, done func(Answer, error)) (cancel func()) {
+	none := func() {}
+	if a, err, known := v.local(name, typ); known {
+		done(a, err)
+		return none
+	}
+	names := v.r.candidates(name)
+	if len(names) == 0 {
+		done(Answer{}, notFound(name, "", "not a name that DNS can hold"))
+		return none
+	}
+	if len(names) == 1 {
+		return v.ask(question{names[0], typ}, func(e *entry, cached bool) { done(e.answer(name, cached)) })
+	}
+	s := &searchList{View: v, name: name, typ: typ, rest: names, done: done}
+	s.next()
+	return s.cancel
+}
+
+// searchList asks for one name after the other until one exists.
+type searchList struct {
+	View
+	name string
+	typ  Type
+	done func(Answer, error)
+
+	mu    sync.Mutex
+	rest  []string
+	stop  func()
+	ended bool
+}
+
+func (s *searchList) next() {
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return
+	}
+	name := s.rest[0]
+	s.rest = s.rest[1:]
+	last := len(s.rest) == 0
+	s.mu.Unlock()
+	stop := s.ask(question{name, s.typ}, func(e *entry, cached bool) {
+		if e.noName && !last {
+			s.next()
+			return
+		}
+		s.done(e.answer(s.name, cached))
+	})
+	s.mu.Lock()
+	s.stop = stop
+	s.mu.Unlock()
+}
+
+func (s *searchList) cancel() {
+	s.mu.Lock()
+	s.ended = true
+	stop := s.stop
+	s.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// answer is what e says to somebody who asked for name.
+func (e *entry) answer(name string, cached bool) (Answer, error) {
+	a := Answer{Name: e.name, Server: e.server, Cached: cached, TTL: max(0, time.Until(e.expires))}
+	switch {
+	case e.err != nil:
+		return a, &net.DNSError{
+			UnwrapErr: e.err, Err: e.err.Error(), Name: name, Server: e.server,
+			IsTimeout: errors.Is(e.err, errTimeout), IsTemporary: true,
+		}
+	case e.noName:
+		a.NoName = true
+		return a, notFound(name, e.server, "no such host")
+	case e.empty():
+		return a, notFound(name, e.server, "no "+strings.TrimPrefix(e.typ.String(), "Type")+" record")
+	}
+	a.Addrs, a.Names = e.addrs, e.names
+	return a, nil
+}
+
+func notFound(name, server, why string) error {
+	return &net.DNSError{Err: why, Name: name, Server: server, IsNotFound: true}
+}
+
+// ask calls done with the entry for q: of the cache, or when a server has answered.
+func (v View) ask(q question, done func(e *entry, cached bool)) (cancel func()) {
+	k := key{q, v.group}
+	var stale *entry
+	if !v.noCache {
+		now := time.Now()
+		e := v.r.cache.get(k)
+		if e != nil && now.Before(e.expires) {
+			v.r.hits.Add(1)
+			done(e, true)
+			return func() {}
+		}
+		if e != nil && e.err == nil && now.Before(e.expires.Add(v.r.Stale)) {
+			stale = e
+		}
+	}
+	return v.r.join(k, stale, !v.noCache, done)
+}
+
+// join waits for the question that is being asked already, or asks it.
+func (r *Resolver) join(k key, stale *entry, share bool, done func(*entry, bool)) (cancel func()) {
+	w := &waiter{done}
+	r.mu.Lock()
+	f := r.flights[k]
+	switch {
+	case share && f != nil:
+		r.coalesced.Add(1)
+		f.waiters[w] = struct{}{}
+		r.mu.Unlock()
+		return func() { r.leave(f, w) }
+	case r.closed || len(r.open) >= maxFlights:
+		r.mu.Unlock()
+		done(&entry{key: k, err: errBusy, expires: time.Now()}, false)
+		return func() {}
+	}
+	r.misses.Add(1)
+	f = &flight{key: k, waiters: map[*waiter]struct{}{w: {}}, stale: stale, ask: r.exchange(k.question)}
+	f.ask.done = func(found records, s *upstream, err error) { r.land(f, share, found, s, err) }
+	if r.flights == nil {
+		r.flights = make(map[key]*flight)
+		r.open = make(map[*flight]struct{})
+	}
+	r.open[f] = struct{}{}
+	if share {
+		r.flights[k] = f
+	}
+	if stale != nil {
+		f.timer = time.AfterFunc(staleAfter, func() { r.serve(f, f.stale) })
+	}
+	r.mu.Unlock()
+	f.ask.start()
+	return func() { r.leave(f, w) }
+}
+
+func (r *Resolver) leave(f *flight, w *waiter) {
+	r.mu.Lock()
+	delete(f.waiters, w)
+	r.mu.Unlock()
+}
+
+// serve gives e to everybody who waits for f.
+func (r *Resolver) serve(f *flight, e *entry) {
+	r.mu.Lock()
+	waiters := f.waiters
+	f.waiters = make(map[*waiter]struct{})
+	r.mu.Unlock()
+	for w := range waiters {
+		w.done(e, false)
+	}
+}
+
+// land ends a flight: its outcome is remembered and handed out.
+func (r *Resolver) land(f *flight, keep bool, found records, s *upstream, err error) {
+	now := time.Now()
+	e := &entry{key: f.key, records: found, err: err, server: s.String(), asked: now, expires: now.Add(found.ttl)}
+	if err != nil {
+		r.failures.Add(1)
+		e.expires = now.Add(failureTTL)
+		if f.stale != nil {
+			late := *f.stale
+			late.older, late.newer = nil, nil
+			late.expires = now.Add(min(staleServed, r.Stale))
+			e = &late
+		}
+	}
+	if keep && now.Before(e.expires) {
+		r.cache.put(e)
+	}
+	r.mu.Lock()
+	delete(r.open, f)
+	if r.flights[f.key] == f {
+		delete(r.flights, f.key)
+	}
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	r.mu.Unlock()
+	r.serve(f, e)
+}
+
+// exchange is called with r.mu held.
+func (r *Resolver) exchange(q question) *exchange {
+	limit := askLimit
+	servers := r.Servers
+	if len(servers) == 0 {
+		s := r.systemView()
+		servers, limit = s.servers, min(limit, s.timeout*time.Duration(s.attempts))
+		if n := len(servers); s.rotate && n > 1 {
+			first := int(r.turn.Add(1)) % n
+			servers = append(slices.Clone(servers[first:]), servers[:first]...)
+		}
+	}
+	x := &exchange{question: q, mixCase: r.MixCase, limit: limit}
+	for _, s := range servers {
+		x.servers = append(x.servers, r.upstream(s))
+	}
+	slices.SortStableFunc(x.servers, func(a, b *upstream) int {
+		return cmp.Compare(btoi(a.silent.Load()), btoi(b.silent.Load()))
+	})
+	return x
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// upstream is called with r.mu held.
+func (r *Resolver) upstream(s Server) *upstream {
+	if u := r.upstreams[s]; u != nil {
+		return u
+	}
+	u := &upstream{Server: s, transport: r.transport(s)}
+	if r.upstreams == nil {
+		r.upstreams = make(map[Server]*upstream)
+	}
+	r.upstreams[s] = u
+	return u
+}
+
+func (r *Resolver) transport(s Server) transport {
+	dial := r.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	config := &tls.Config{
+		ServerName: s.certificateName(), RootCAs: r.RootCAs, MinVersion: tls.VersionTLS12,
+		ClientSessionCache: tls.NewLRUClientSessionCache(4),
+	}
+	switch s.Transport {
+	case TCP:
+		return &streamTransport{server: s, dial: dial}
+	case TLS:
+		return &streamTransport{server: s, dial: dial, tls: config}
+	case HTTPS:
+		return newHTTPS(s, dial, config)
+	}
+	return &udpTransport{server: s, dial: dial, tcp: &streamTransport{server: s, dial: dial}}
+}
+
+// Flush empties the cache, and returns how many answers it held.
+func (r *Resolver) Flush() int { return r.cache.flush() }
+
+// Close ends the connections to servers. What waits for an answer fails.
+func (r *Resolver) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	all, open := r.upstreams, slices.Collect(maps.Keys(r.open))
+	r.upstreams = nil
+	r.mu.Unlock()
+	for _, f := range open {
+		f.ask.end(records{}, f.ask.servers[0], net.ErrClosed)
+	}
+	for _, u := range all {
+		u.close()
+	}
+	return nil
+}
