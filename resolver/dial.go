@@ -2,10 +2,10 @@ package resolver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,7 +16,7 @@ const (
 	attemptDelay    = 250 * time.Millisecond // section 5
 	hastyDelay      = 150 * time.Millisecond // after hastyAfter attempts that did not connect
 	hastyAfter      = 3
-	maxAttempts     = 8 // in flight; for another the oldest is given up
+	maxAttempts     = 4 // in flight, each with a descriptor
 	preferIPv4For   = 10 * time.Minute
 )
 
@@ -90,6 +90,7 @@ type race struct {
 	lookup   error
 
 	v4, v6  []netip.Addr // not tried yet
+	again   []netip.Addr // given up for others before they failed
 	next6   bool         // whose turn it is
 	next    time.Time    // of the attempt that follows
 	begun   int
@@ -101,11 +102,13 @@ type race struct {
 
 // flying is an attempt under way.
 type flying struct {
+	id     int
 	addr   netip.Addr
 	cancel context.CancelFunc
 }
 
 type attempt struct {
+	id   int
 	addr netip.Addr
 	conn net.Conn
 	err  error
@@ -117,6 +120,9 @@ func (r *race) run() (net.Conn, error) {
 	defer timer.Stop()
 	for {
 		left := len(r.v4) + len(r.v6)
+		if len(r.flying) < maxAttempts {
+			left += len(r.again)
+		}
 		if r.awaited == 0 && left == 0 && len(r.flying) == 0 {
 			return nil, r.err()
 		}
@@ -195,19 +201,25 @@ func first(addrs []netip.Addr, best netip.Addr) []netip.Addr {
 // attempt begins the next one.
 func (r *race) attempt() {
 	list := &r.v4
-	if r.next6 && len(r.v6) > 0 || len(r.v4) == 0 {
+	switch {
+	case len(r.v4)+len(r.v6) == 0:
+		list = &r.again
+	case r.next6 && len(r.v6) > 0 || len(r.v4) == 0:
 		list = &r.v6
 	}
 	addr := (*list)[0]
 	*list = (*list)[1:]
 	r.next6 = addr.Is4() // families take turns: section 4
 	r.tried6 = r.tried6 || addr.Is6()
-	if len(r.flying) == maxAttempts {
+	if len(r.flying) == maxAttempts { // the oldest has had the time of some attempts
 		r.flying[0].cancel()
+		r.again = append(r.again, r.flying[0].addr)
+		r.flying = r.flying[1:]
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
-	r.flying = append(r.flying, flying{addr, cancel})
 	r.begun++
+	id := r.begun
+	r.flying = append(r.flying, flying{id, addr, cancel})
 	r.next = time.Now().Add(attemptDelay)
 	if r.begun >= hastyAfter {
 		r.next = time.Now().Add(hastyDelay)
@@ -215,7 +227,7 @@ func (r *race) attempt() {
 	go func() {
 		conn, err := r.dial(ctx, netip.AddrPortFrom(addr, r.port))
 		select {
-		case r.results <- attempt{addr, conn, err}:
+		case r.results <- attempt{id, addr, conn, err}:
 		case <-r.ctx.Done():
 			if conn != nil {
 				conn.Close()
@@ -236,16 +248,12 @@ func (r *race) dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) 
 }
 
 func (r *race) lost(a attempt) {
-	for i, f := range r.flying {
-		if f.addr == a.addr {
-			f.cancel()
-			r.flying = append(r.flying[:i], r.flying[i+1:]...)
-			break
-		}
-	}
-	if errors.Is(a.err, context.Canceled) {
+	i := slices.IndexFunc(r.flying, func(f flying) bool { return f.id == a.id })
+	if i < 0 {
 		return // it was given up for another
 	}
+	r.flying[i].cancel()
+	r.flying = slices.Delete(r.flying, i, i+1)
 	if r.failed == nil {
 		r.failed = a.err
 	}

@@ -141,7 +141,13 @@ func TestRace(t *testing.T) {
 		},
 		"s5/eight dead addresses":  {world: world{v4: lookup{addrs: eight}, hosts: eightHosts}, to: "192.0.2.200", took: 1401 * ms},
 		"s5/twelve dead addresses": {world: world{v4: lookup{addrs: twelve}, hosts: twelveHosts}, to: "192.0.2.200", took: 2001 * ms},
-		"tcp4 asks one family":     {world: world{v4: lookup{addrs: []string{"192.0.2.1"}}, v6: lookup{addrs: []string{"2001:db8::1"}}, hosts: up}, network: "tcp4", to: "192.0.2.1", took: 20 * ms},
+		"s5/six slow addresses": {
+			world: world{v4: lookup{addrs: eight[:6]}, hosts: map[string]host{
+				"192.0.2.1": {after: 3000 * ms}, "192.0.2.2": {after: 3000 * ms}, "192.0.2.3": {after: 3000 * ms},
+				"192.0.2.4": {after: 3000 * ms}, "192.0.2.5": {after: 3000 * ms}, "192.0.2.6": {after: 3000 * ms},
+			}}, to: "192.0.2.3", took: 3500 * ms,
+		},
+		"tcp4 asks one family": {world: world{v4: lookup{addrs: []string{"192.0.2.1"}}, v6: lookup{addrs: []string{"2001:db8::1"}}, hosts: up}, network: "tcp4", to: "192.0.2.1", took: 20 * ms},
 		"all refuse": {
 			world: world{v4: lookup{addrs: []string{"192.0.2.1", "192.0.2.2"}}, hosts: map[string]host{"192.0.2.1": {refuses: true}, "192.0.2.2": {refuses: true}}},
 			err:   syscall.ECONNREFUSED,
