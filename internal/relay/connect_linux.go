@@ -46,6 +46,11 @@ func leaveTask(c net.Conn) net.Conn {
 	return s.ordinary
 }
 
+func awaitTask(c net.Conn, deadline time.Time, begin func(ready func())) error {
+	client := c.(*sock)
+	return client.task.await(client, deadline, begin)
+}
+
 func connectTask(c net.Conn, to netip.AddrPort, deadline time.Time) (net.Conn, netip.AddrPort, error) {
 	client := c.(*sock)
 	t := client.task

@@ -144,3 +144,11 @@ func Connect(c net.Conn, to netip.AddrPort, deadline time.Time) (conn net.Conn, 
 	}
 	return conn, local, nil
 }
+
+// Await calls begin, and returns when begin has called ready, which it may do at once or
+// later from any goroutine. The event loop that serves c goes on meanwhile. The caller has
+// asked InLoop. The error is os.ErrDeadlineExceeded or net.ErrClosed if the deadline was
+// over, or c closed, before.
+func Await(c net.Conn, deadline time.Time, begin func(ready func())) error {
+	return awaitTask(c, deadline, begin)
+}

@@ -26,6 +26,8 @@ func inTask(net.Conn) bool                { return false }
 
 func remoteOfTask(net.Conn) (ap netip.AddrPort, ok bool) { return ap, false }
 
+func awaitTask(net.Conn, time.Time, func(func())) error { return errors.ErrUnsupported }
+
 func connectTask(net.Conn, netip.AddrPort, time.Time) (net.Conn, netip.AddrPort, error) {
 	return nil, netip.AddrPort{}, errors.ErrUnsupported
 }

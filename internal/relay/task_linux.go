@@ -2,9 +2,11 @@ package relay
 
 import (
 	"iter"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -224,6 +226,32 @@ func (t *task) aside(f func()) {
 		default:
 		}
 	}
+}
+
+// await is Await for t, whose client is given.
+func (t *task) await(client *sock, deadline time.Time, begin func(ready func())) error {
+	const (
+		beginning = iota
+		waiting
+		ready
+	)
+	var state atomic.Int32
+	begin(func() {
+		if state.Swap(ready) == waiting {
+			t.loop.post(t, false)
+		}
+	})
+	state.CompareAndSwap(beginning, waiting)
+	for state.Load() != ready {
+		switch {
+		case client.isClosed():
+			return net.ErrClosed
+		case !time.Now().Before(deadline):
+			return os.ErrDeadlineExceeded
+		}
+		t.wait(deadline)
+	}
+	return nil
 }
 
 // leave has an ordinary goroutine go on with t, and makes its sockets ordinary.
