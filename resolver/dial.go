@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -27,21 +26,25 @@ type Lookup interface {
 
 // Dialer connects to the addresses of a name, raced as RFC 8305 describes: both families
 // are looked up at once, attempts begin a little after each other, and the first that
-// connects is kept. Which address worked is remembered. The zero value is ready. A Dialer
-// may be used by many goroutines at once; its fields must not change meanwhile.
+// connects is kept. The zero value is ready. A Dialer may be used by many goroutines at
+// once, and copied; its fields must not change while it is used.
 type Dialer struct {
 	Lookup Lookup // nil: net.DefaultResolver
 
-	// DialAddr connects to one address; network is tcp4 or tcp6. Its error for an address
-	// that must not be connected to is one attempt's. Nil: this host's network.
+	// Allow judges each address before it is connected to. Its error counts as that of an
+	// attempt. It must not wait. Nil allows all.
+	Allow func(netip.Addr) error
+
+	// DialAddr connects to one address; network is tcp4 or tcp6. Nil: this host's network.
 	DialAddr func(ctx context.Context, network string, addr netip.AddrPort) (net.Conn, error)
 
-	worked memory
+	// Memory is where it is remembered which addresses worked; nil: nowhere.
+	Memory *Memory
 }
 
 // Dial connects over TCP; network is tcp, tcp4 or tcp6. The error is that of the lookup, or
 // of the first attempt that failed.
-func (d *Dialer) Dial(ctx context.Context, network, host string, port uint16) (net.Conn, error) {
+func (d Dialer) Dial(ctx context.Context, network, host string, port uint16) (net.Conn, error) {
 	types, err := typesOf(network)
 	if err != nil {
 		return nil, err
@@ -60,7 +63,7 @@ func (d *Dialer) Dial(ctx context.Context, network, host string, port uint16) (n
 }
 
 // find sends what is found of one family.
-func (d *Dialer) find(ctx context.Context, host string, typ Type, to chan<- family) (cancel func()) {
+func (d Dialer) find(ctx context.Context, host string, typ Type, to chan<- family) (cancel func()) {
 	lookup, network := d.Lookup, "ip4"
 	if typ == AAAA {
 		network = "ip6"
@@ -80,7 +83,7 @@ func (d *Dialer) find(ctx context.Context, host string, typ Type, to chan<- fami
 
 // race is one Dial.
 type race struct {
-	*Dialer
+	Dialer
 	ctx  context.Context
 	host string
 	port uint16
@@ -115,7 +118,7 @@ type attempt struct {
 }
 
 func (r *race) run() (net.Conn, error) {
-	r.next6 = !r.worked.prefersIPv4()
+	r.next6 = !r.Memory.prefersIPv4()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -154,15 +157,19 @@ func (r *race) found(f family) {
 	if f.NoName {
 		r.awaited = 0 // whatever the other question would be answered
 	}
+	best := r.Memory.get(r.host)
 	switch {
 	case f.err != nil:
 		if r.lookup == nil || isNotFound(r.lookup) {
 			r.lookup = f.err
 		}
 	case f.typ == A:
-		r.v4 = r.bestFirst(f.Addrs)
+		r.v4 = bestFirst(f.Addrs, best)
 	default:
-		r.v6 = r.bestFirst(f.Addrs)
+		r.v6 = bestFirst(f.Addrs, best)
+	}
+	if best.IsValid() && slices.Contains(f.Addrs, best) {
+		r.next6 = best.Is6()
 	}
 	switch preferred := r.next6 == (f.typ == AAAA); {
 	case r.begun > 0 && len(r.flying) > 0: // they take their turn
@@ -173,29 +180,14 @@ func (r *race) found(f family) {
 	}
 }
 
-// bestFirst returns addrs with the one at its front that worked the last time.
-func (r *race) bestFirst(addrs []netip.Addr) []netip.Addr {
-	best, ok := r.worked.get(r.host)
-	if !ok {
+// bestFirst returns addrs with best at its front, if it is among them.
+func bestFirst(addrs []netip.Addr, best netip.Addr) []netip.Addr {
+	i := slices.Index(addrs, best)
+	if i <= 0 {
 		return addrs
 	}
-	addrs = first(addrs, best)
-	if addrs[0] == best {
-		r.next6 = best.Is6()
-	}
-	return addrs
-}
-
-// first returns addrs with best at its front, if it is among them.
-func first(addrs []netip.Addr, best netip.Addr) []netip.Addr {
-	for i, a := range addrs {
-		if a == best {
-			moved := make([]netip.Addr, 0, len(addrs))
-			moved = append(append(append(moved, best), addrs[:i]...), addrs[i+1:]...)
-			return moved
-		}
-	}
-	return addrs
+	moved := make([]netip.Addr, 0, len(addrs))
+	return append(append(append(moved, best), addrs[:i]...), addrs[i+1:]...)
 }
 
 // attempt begins the next one.
@@ -241,10 +233,18 @@ func (r *race) dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) 
 	if addr.Addr().Is6() {
 		network = "tcp6"
 	}
+	if r.Allow != nil {
+		if err := r.Allow(addr.Addr()); err != nil {
+			return nil, err
+		}
+	}
 	if r.DialAddr != nil {
 		return r.DialAddr(ctx, network, addr)
 	}
-	return new(net.Dialer).DialContext(ctx, network, addr.String())
+	var d net.Dialer
+	// Nobody wins anything by MPTCP to an arbitrary server, and its sockets cannot be spliced.
+	d.SetMultipathTCP(false)
+	return d.DialContext(ctx, network, addr.String())
 }
 
 func (r *race) lost(a attempt) {
@@ -263,10 +263,10 @@ func (r *race) lost(a attempt) {
 // won remembers what a connection to the next client of the name may begin with.
 func (r *race) won(addr netip.Addr) {
 	if r.begun > 1 {
-		r.worked.put(r.host, addr)
+		r.Memory.put(r.host, addr)
 	}
 	if addr.Is6() || r.tried6 {
-		r.worked.preferIPv4(addr.Is4())
+		r.Memory.preferIPv4(addr.Is4())
 	}
 }
 
@@ -278,56 +278,4 @@ func (r *race) err() error {
 		return &net.OpError{Op: "dial", Net: "tcp", Err: r.lookup}
 	}
 	return fmt.Errorf("dial %s: no address connected in time", r.host)
-}
-
-// memory holds which address worked, for the names used last. It has two generations of
-// at most so many entries, the elder of which is dropped when the younger is full.
-type memory struct {
-	mu           sync.Mutex
-	young, elder map[string]remembered
-	ipv4Until    time.Time // IPv6 failed where IPv4 worked
-}
-
-type remembered struct {
-	addr  netip.Addr
-	until time.Time
-}
-
-const (
-	memorySize = 1024
-	memoryLife = 10 * time.Minute
-)
-
-func (m *memory) get(host string) (netip.Addr, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	found, ok := m.young[host]
-	if !ok {
-		found = m.elder[host]
-	}
-	return found.addr, time.Now().Before(found.until)
-}
-
-func (m *memory) put(host string, a netip.Addr) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.young == nil || len(m.young) >= memorySize {
-		m.young, m.elder = make(map[string]remembered), m.young
-	}
-	m.young[host] = remembered{a, time.Now().Add(memoryLife)}
-}
-
-func (m *memory) prefersIPv4() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return time.Now().Before(m.ipv4Until)
-}
-
-func (m *memory) preferIPv4(prefer bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.ipv4Until = time.Time{}
-	if prefer {
-		m.ipv4Until = time.Now().Add(preferIPv4For)
-	}
 }

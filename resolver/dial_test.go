@@ -159,7 +159,7 @@ func TestRace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				test.mu = new(sync.Mutex)
-				d := &Dialer{Lookup: &test.world, DialAddr: test.dial}
+				d := Dialer{Lookup: &test.world, DialAddr: test.dial}
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
 				network := "tcp"
@@ -198,7 +198,7 @@ func TestWorked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		addrs, hosts := dead(2)
 		w := &world{v4: lookup{addrs: addrs}, hosts: hosts, mu: new(sync.Mutex)}
-		d := &Dialer{Lookup: w, DialAddr: w.dial}
+		d := Dialer{Lookup: w, DialAddr: w.dial, Memory: new(Memory)}
 		dial := func() time.Duration {
 			begun := time.Now()
 			c, err := d.Dial(t.Context(), "tcp", "x.test", 80)
@@ -227,7 +227,7 @@ func TestPreferIPv4(t *testing.T) {
 			v4: lookup{addrs: []string{"192.0.2.1"}}, v6: lookup{addrs: []string{"2001:db8::9"}},
 			hosts: map[string]host{"2001:db8::9": {dead: true}}, mu: new(sync.Mutex),
 		}
-		d := &Dialer{Lookup: w, DialAddr: w.dial}
+		d := Dialer{Lookup: w, DialAddr: w.dial, Memory: new(Memory)}
 		for i := range 3 {
 			c, err := d.Dial(t.Context(), "tcp", fmt.Sprintf("x%d.test", i), 80)
 			if err != nil {

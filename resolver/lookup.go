@@ -135,31 +135,3 @@ func (r *Resolver) LookupAddr(ctx context.Context, addr string) ([]string, error
 func (r *Resolver) Lookup(ctx context.Context, name string, typ Type) (Answer, error) {
 	return r.For("").Lookup(ctx, name, typ)
 }
-
-// Cached returns the addresses of a name that need no server: those of the cache and of the
-// hosts file, an address remembered to have worked first if the Dialer does so. network is
-// tcp or tcp4; ok is false if a server would have to be asked about any family. It does not
-// wait, and allocates nothing for a name in lower case; addrs must not be changed.
-func (v View) Cached(host, network string) (v4, v6 []netip.Addr, ok bool) {
-	v4, ok = v.cached(host, A)
-	if ok && network != "tcp4" {
-		v6, ok = v.cached(host, AAAA)
-	}
-	return v4, v6, ok && len(v4)+len(v6) > 0
-}
-
-func (v View) cached(host string, typ Type) ([]netip.Addr, bool) {
-	if a, _, known := v.local(host, typ); known {
-		return a.Addrs, true
-	}
-	name, ok := canonical(host)
-	if !ok || v.noCache {
-		return nil, false
-	}
-	e := v.r.cache.get(key{question{name, typ}, v.group})
-	if e == nil || e.err != nil || !time.Now().Before(e.expires) {
-		return nil, false
-	}
-	v.r.hits.Add(1)
-	return e.addrs, true
-}

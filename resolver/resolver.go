@@ -10,7 +10,7 @@
 //
 //	r := &resolver.Resolver{}                // the system's servers and hosts file
 //	addrs, err := r.LookupNetIP(ctx, "ip", "www.example.org")
-//	conn, err := (&resolver.Dialer{Resolver: r}).Dial(ctx, "tcp", "www.example.org", 443)
+//	conn, err := resolver.Dialer{Lookup: r}.Dial(ctx, "tcp", "www.example.org", 443)
 package resolver
 
 import (
@@ -63,6 +63,10 @@ type Resolver struct {
 	// Dial opens the connections to servers; network is "udp" or "tcp", address an IP
 	// address with a port. For "udp" it must not wait. Nil: this host's network.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Sockets bounds the descriptors that wait for one server over UDP; 0: 48. Questions
+	// share them.
+	Sockets int
 
 	resolvConf, hostsPath string // for tests; empty: the system's
 
@@ -390,7 +394,7 @@ func (r *Resolver) transport(s Server) transport {
 	case HTTPS:
 		return newHTTPS(s, dial, config)
 	}
-	return &udpTransport{server: s, dial: dial, tcp: &streamTransport{server: s, dial: dial}}
+	return &udpTransport{server: s, dial: dial, max: cmp.Or(r.Sockets, maxSockets), tcp: &streamTransport{server: s, dial: dial}}
 }
 
 // Flush empties the cache, and returns how many answers it held.

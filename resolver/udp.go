@@ -16,7 +16,7 @@ const (
 	// given up after so many questions and so long, before a port can be found out.
 	questionsPerSocket = 64
 	socketLife         = 5 * time.Second
-	// maxSockets bounds the sockets that wait for one server. Beyond it they are shared.
+	// maxSockets is the default of Resolver.Sockets.
 	maxSockets = 48
 )
 
@@ -72,6 +72,7 @@ type dialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 type udpTransport struct {
 	server Server
 	dial   dialFunc
+	max    int // sockets; beyond it they are shared
 	tcp    transport
 
 	mu      sync.Mutex
@@ -135,7 +136,7 @@ func (t *udpTransport) socket() (*udpSocket, error) {
 	case s == nil || s.closed:
 	case s.asked < questionsPerSocket && time.Since(s.born) < socketLife:
 		return s, nil
-	case len(t.sockets) >= maxSockets:
+	case len(t.sockets) >= t.max:
 		for s = range t.sockets { // any of them, which differs from call to call
 			if len(s.pending) < 1<<15 {
 				return s, nil

@@ -1,0 +1,137 @@
+package resolver
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// slowFake answers each family after a time of its own; a negative one is never over.
+func slowFake(v4, v6 time.Duration, answers map[Type]records) *Resolver {
+	s := Server{Addr: netip.MustParseAddrPort("192.0.2.53:53")}
+	return &Resolver{Servers: []Server{s}, NoHosts: true, upstreams: map[Server]*upstream{s: {Server: s, transport: slow{v4, v6, answers}}}}
+}
+
+type slow struct {
+	v4, v6  time.Duration
+	answers map[Type]records
+}
+
+func (s slow) ask(q *query, done func(records, error)) func() {
+	after := s.v4
+	if q.typ == AAAA {
+		after = s.v6
+	}
+	if after >= 0 {
+		time.AfterFunc(after, func() { done(s.answers[q.typ], nil) })
+	}
+	return func() {}
+}
+
+func (slow) close() {}
+
+// Find is over when a race would begin its first attempt, and says what Cached says then.
+func TestFind(t *testing.T) {
+	both := map[Type]records{
+		A:    {addrs: addrsOf("192.0.2.1", "192.0.2.2"), ttl: time.Minute},
+		AAAA: {addrs: addrsOf("2001:db8::1"), ttl: time.Minute},
+	}
+	v4only := map[Type]records{A: {addrs: addrsOf("192.0.2.1"), ttl: time.Minute}, AAAA: {ttl: time.Minute}}
+	for name, test := range map[string]struct {
+		v4, v6   time.Duration
+		answers  map[Type]records
+		network  string
+		allow    func(netip.Addr) error
+		want     Targets
+		notFound bool
+		err      error
+		took     time.Duration
+		cached   bool
+	}{
+		"both":                 {v4: 5 * ms, v6: 9 * ms, answers: both, want: Targets{addrsOf("2001:db8::1")[0], true}, took: 9 * ms, cached: true},
+		"IPv6 first":           {v4: 9 * ms, v6: 5 * ms, answers: both, want: Targets{addrsOf("2001:db8::1")[0], true}, took: 5 * ms},
+		"s3/IPv6 silent":       {v4: 5 * ms, v6: -1, answers: both, want: Targets{addrsOf("192.0.2.1")[0], true}, took: 55 * ms},
+		"s3/IPv6 has none":     {v4: 5 * ms, v6: 7 * ms, answers: v4only, want: Targets{addrsOf("192.0.2.1")[0], false}, took: 7 * ms, cached: true},
+		"IPv4 silent":          {v4: -1, v6: 5 * ms, answers: both, want: Targets{addrsOf("2001:db8::1")[0], true}, took: 5 * ms},
+		"tcp4":                 {v4: 5 * ms, v6: -1, answers: v4only, network: "tcp4", want: Targets{addrsOf("192.0.2.1")[0], false}, took: 5 * ms, cached: true},
+		"no such name":         {v4: 5 * ms, v6: -1, answers: map[Type]records{A: {noName: true, ttl: time.Minute}}, notFound: true, took: 5 * ms},
+		"no such record":       {v4: 5 * ms, v6: 6 * ms, answers: map[Type]records{A: {ttl: time.Minute}, AAAA: {ttl: time.Minute}}, notFound: true, took: 6 * ms, cached: true},
+		"silent":               {v4: -1, v6: -1, took: askLimit, err: errTimeout, cached: true},
+		"the first is refused": {v4: 5 * ms, v6: 5 * ms, answers: both, allow: no("2001:db8::1"), want: Targets{addrsOf("192.0.2.1")[0], true}, took: 5 * ms, cached: true},
+		"one is left":          {v4: 5 * ms, v6: 5 * ms, answers: both, allow: no("2001:db8::1", "192.0.2.1"), want: Targets{addrsOf("192.0.2.2")[0], false}, took: 5 * ms, cached: true},
+		"all are refused":      {v4: 5 * ms, v6: 5 * ms, answers: v4only, allow: no("192.0.2.1"), err: errRefused, took: 5 * ms, cached: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := "tcp"
+				if test.network != "" {
+					network = test.network
+				}
+				d := Dialer{Lookup: slowFake(test.v4, test.v6, test.answers).For(""), Allow: test.allow}
+				if _, _, known := d.Cached(network, "x.test"); known {
+					t.Error("known before anybody asked")
+				}
+				type outcome struct {
+					Targets
+					err error
+				}
+				done := make(chan outcome, 2)
+				begun := time.Now()
+				d.Find(network, "x.test", func(t Targets, err error) { done <- outcome{t, err} })
+				got := <-done
+				check := func(got outcome) {
+					var dns *net.DNSError
+					if test.notFound {
+						if !errors.As(got.err, &dns) || !dns.IsNotFound {
+							t.Errorf("error %v", got.err)
+						}
+						return
+					}
+					if got.Targets != test.want || !errors.Is(got.err, test.err) {
+						t.Errorf("%+v, %v; want %+v, %v", got.Targets, got.err, test.want, test.err)
+					}
+				}
+				if took := time.Since(begun); took != test.took {
+					t.Errorf("took %v, want %v", took, test.took)
+				}
+				check(got)
+				targets, err, known := d.Cached(network, "x.test")
+				if known != test.cached {
+					t.Errorf("cached: %v, want %v", known, test.cached)
+				}
+				if known {
+					check(outcome{targets, err})
+				}
+				time.Sleep(time.Minute)
+				if len(done) > 0 {
+					t.Error("ready was called twice")
+				}
+			})
+		})
+	}
+}
+
+var errRefused = errors.New("refused")
+
+func no(list ...string) func(netip.Addr) error {
+	return func(ip netip.Addr) error {
+		for _, a := range addrsOf(list...) {
+			if a == ip {
+				return errRefused
+			}
+		}
+		return nil
+	}
+}
+
+// After cancel nothing comes.
+func TestFindCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := Dialer{Lookup: slowFake(5*ms, 9*ms, map[Type]records{A: {addrs: addrsOf("192.0.2.1"), ttl: time.Minute}}).For("")}
+		d.Find("tcp", "x.test", func(Targets, error) { t.Error("called") })()
+		time.Sleep(time.Minute)
+	})
+}
