@@ -28,17 +28,17 @@ var mayImport = map[string][]string{
 	"internal/users":     {"internal/fair"},
 	"internal/limits":    {"internal/fair"},
 	"internal/leaks":     {"socks", "internal/fair"},
-	"egress":             {"socks"},
+	"egress":             {"socks", "resolver"},
 	"egress/tor":         {"socks", "egress", "internal/fair"},
 	"probe":              {"socks"},
-	"proxy":              {"socks", "internal/relay", "internal/fair"},
-	"internal/sockstest": {"socks", "proxy"},
+	"proxy":              {"socks", "egress", "internal/relay", "internal/fair"},
+	"internal/sockstest": {"socks", "egress", "proxy"},
 	"internal/load":      {"socks"}, // not relay: the yardstick must not be made of what is measured
 	"internal/listen":    {"proxy"}, // and go-proxyproto
 	"internal/rules":     {"socks"},
 	"internal/page":      {"socks"},
-	"internal/config":    {"socks", "internal/rules"}, // and go-toml
-	"internal/telemetry": {"socks", "proxy"},          // and client_golang
+	"internal/config":    {"socks", "internal/rules"},  // and go-toml
+	"internal/telemetry": {"socks", "egress", "proxy"}, // and client_golang
 	"internal/admin":     {},
 	"internal/console":   {}, // cmd fills in what it shows
 	"packaging/man":      {},

@@ -17,6 +17,26 @@ import (
 	"hosier/socks"
 )
 
+// Egress is a way out. Its methods may be called by many goroutines at once, return
+// when the context ends, and look no name up on this side unless this host is the way
+// out.
+//
+// An error that matches errors.ErrUnsupported says that the way out does not have the
+// command. To choose the client's reply, an error wraps a [socks.Status]. Embed
+// [Unsupported] to refuse what is not written.
+type Egress interface {
+	// Dial connects to r.Addr. The connection is the server's to close. If it is a
+	// *net.TCPConn as it stands, not wrapped, relaying it is cheap. The bound address is
+	// told to the client; it is zero where there is none to tell.
+	Dial(ctx context.Context, r *socks.Request) (c net.Conn, bound socks.Addr, err error)
+
+	// Resolve returns one address of the name r.Addr.Name; of an IP, that IP.
+	Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error)
+
+	// ResolvePTR returns the name of r.Addr.IP, without a dot at its end.
+	ResolvePTR(ctx context.Context, r *socks.Request) (string, error)
+}
+
 // Unsupported refuses every request with an error that matches errors.ErrUnsupported.
 // Embedded in a way out it stands for what that cannot do. Its zero value is ready,
 // and safe for concurrent use.

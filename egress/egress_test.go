@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestDirect(t *testing.T) {
-	sockstest.TestEgress(t, func(_ *testing.T, w *sockstest.World) proxy.Egress {
+	sockstest.TestEgress(t, func(_ *testing.T, w *sockstest.World) egress.Egress {
 		return &egress.Direct{DNS: w.DNS.Addr}
 	})
 }
@@ -34,13 +34,13 @@ func upstream(t *testing.T, w *sockstest.World) string {
 }
 
 func TestSOCKS5(t *testing.T) {
-	sockstest.TestEgress(t, func(t *testing.T, w *sockstest.World) proxy.Egress {
+	sockstest.TestEgress(t, func(t *testing.T, w *sockstest.World) egress.Egress {
 		return &egress.SOCKS{Dialer: socks.Dialer{Proxy: upstream(t, w), Version: socks.V5}}
 	})
 }
 
 func TestHTTP(t *testing.T) {
-	sockstest.TestEgress(t, func(t *testing.T, w *sockstest.World) proxy.Egress {
+	sockstest.TestEgress(t, func(t *testing.T, w *sockstest.World) egress.Egress {
 		return &egress.HTTP{Proxy: upstream(t, w)}
 	})
 }
@@ -88,7 +88,7 @@ func dialErr(d *socks.Dialer, target string) error {
 // What another proxy does wrong must not be told as a fault of the target.
 func TestProxyFailure(t *testing.T) {
 	refused := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), sockstest.RefusedPort(t)).String()
-	for name, out := range map[string]proxy.Egress{
+	for name, out := range map[string]egress.Egress{
 		"SOCKS5, nobody there":   &egress.SOCKS{Dialer: socks.Dialer{Proxy: refused}},
 		"HTTP, nobody there":     &egress.HTTP{Proxy: refused},
 		"SOCKS5, hangs up":       &egress.SOCKS{Dialer: socks.Dialer{Proxy: scripted(t, "")}},
@@ -378,11 +378,11 @@ func TestLookupTimeout(t *testing.T) {
 func TestConnected(t *testing.T) {
 	refusal := errors.New("not this one")
 	judge := func(net.Conn) error { return refusal }
-	for name, make := range map[string]func(proxy string) proxy.Egress{
-		"SOCKS": func(p string) proxy.Egress {
+	for name, make := range map[string]func(proxy string) egress.Egress{
+		"SOCKS": func(p string) egress.Egress {
 			return &egress.SOCKS{Dialer: socks.Dialer{Proxy: p}, Connected: judge}
 		},
-		"HTTP": func(p string) proxy.Egress { return &egress.HTTP{Proxy: p, Connected: judge} },
+		"HTTP": func(p string) egress.Egress { return &egress.HTTP{Proxy: p, Connected: judge} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -18,7 +18,7 @@ func Example() {
 
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
-			Route: func(_ context.Context, ses *proxy.Session) (proxy.Egress, error) {
+			Route: func(_ context.Context, ses *proxy.Session) (egress.Egress, error) {
 				target := ses.Request.Addr
 				switch {
 				case target.IsOnion():

@@ -20,13 +20,6 @@ const (
 	proxyTimeout = 10 * time.Second
 )
 
-// Egress is what a [hosier/proxy.Egress] is, by the same methods.
-type Egress interface {
-	Dial(ctx context.Context, r *socks.Request) (c net.Conn, bound socks.Addr, err error)
-	Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error)
-	ResolvePTR(ctx context.Context, r *socks.Request) (string, error)
-}
-
 // Way is one of the ways out of a [Failover].
 type Way struct {
 	Name string // for logs

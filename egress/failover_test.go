@@ -12,13 +12,12 @@ import (
 
 	"hosier/egress"
 	"hosier/internal/sockstest"
-	"hosier/proxy"
 	"hosier/socks"
 )
 
 // A list whose first way is dead passes the suite that every way out passes.
 func TestFailoverEgress(t *testing.T) {
-	sockstest.TestEgress(t, func(t *testing.T, w *sockstest.World) proxy.Egress {
+	sockstest.TestEgress(t, func(t *testing.T, w *sockstest.World) egress.Egress {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

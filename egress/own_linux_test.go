@@ -5,14 +5,9 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"hosier/internal/sockstest"
-	"hosier/socks"
 )
 
 func TestOwnAddress(t *testing.T) {
@@ -66,47 +61,5 @@ func TestParseRoute(t *testing.T) {
 		if kind, err := parseRoute(c.b); kind != c.kind || !errors.Is(err, c.err) {
 			t.Errorf("%s: %d, %v, want %d, %v", c.name, kind, err, c.kind, c.err)
 		}
-	}
-}
-
-// Without a descriptor nothing is found out about a name or an address: not that it is
-// unreachable, nor that it is allowed.
-func TestOutOfDescriptors(t *testing.T) {
-	dns := sockstest.NewDNS(t)
-	dns.Set("a.test", "127.0.0.1")
-	out := &Direct{DNS: dns.Addr}
-	exhaust(t)
-	_, err := out.Resolve(t.Context(), &socks.Request{Version: socks.V5, Command: socks.Resolve, Addr: socks.Addr{Name: "a.test"}})
-	if name := (*net.DNSError)(nil); !errors.Is(err, syscall.EMFILE) || errors.As(err, &name) {
-		t.Errorf("Resolve: %v, want EMFILE", err)
-	}
-	_, err = out.ResolvePTR(t.Context(), &socks.Request{Addr: socks.Addr{IP: netip.MustParseAddr("192.0.2.7")}})
-	if name := (*net.DNSError)(nil); !errors.Is(err, syscall.EMFILE) || errors.As(err, &name) {
-		t.Errorf("ResolvePTR: %v, want EMFILE", err)
-	}
-	if err := PublicOnly(nil, netip.MustParseAddr("1.1.1.1")); !errors.Is(err, socks.GeneralFailure) || errors.Is(err, socks.NotAllowed) {
-		t.Errorf("PublicOnly: %v, want %v", err, socks.GeneralFailure)
-	}
-}
-
-// exhaust leaves this process no descriptor until the test is over.
-func exhaust(t *testing.T) {
-	f, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := uint64(f.Fd()) // the kernel gives the lowest that is free
-	f.Close()
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: next, Max: limit.Max}); err != nil {
-		t.Fatal(err)
 	}
 }

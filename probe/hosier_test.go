@@ -72,7 +72,7 @@ func serveHosierOn(t *testing.T, l net.Listener, dns string, change func(*proxy.
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
 			ExtendedErrors: true, // and Tor-Capabilities with them
-			Route: func(context.Context, *proxy.Session) (proxy.Egress, error) {
+			Route: func(context.Context, *proxy.Session) (egress.Egress, error) {
 				return &egress.Direct{DNS: dns}, nil
 			},
 			HandshakeTimeout: 3 * time.Second,
@@ -240,7 +240,7 @@ func TestCannotRun(t *testing.T) {
 		}
 	})
 	closed := serveHosier(t, "", func(s *proxy.Server) {
-		s.Policy.Route = func(context.Context, *proxy.Session) (proxy.Egress, error) { return nil, socks.NotAllowed }
+		s.Policy.Route = func(context.Context, *proxy.Session) (egress.Egress, error) { return nil, socks.NotAllowed }
 	})
 	for _, tt := range []struct {
 		name, want string

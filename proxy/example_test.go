@@ -21,7 +21,7 @@ func Example() {
 	direct := &egress.Direct{}
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
-			Route: func(_ context.Context, ses *proxy.Session) (proxy.Egress, error) {
+			Route: func(_ context.Context, ses *proxy.Session) (egress.Egress, error) {
 				if ses.Request.Addr.Port == 25 {
 					return nil, fmt.Errorf("no mail from here: %w", socks.NotAllowed)
 				}
@@ -71,7 +71,7 @@ func (loopback) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Add
 func ExampleEgress() {
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
-			Route: func(context.Context, *proxy.Session) (proxy.Egress, error) { return loopback{}, nil },
+			Route: func(context.Context, *proxy.Session) (egress.Egress, error) { return loopback{}, nil },
 		},
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

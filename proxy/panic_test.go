@@ -255,7 +255,7 @@ func (tr *trap) policyFor(out *egress.Direct) func(*proxy.Session) *proxy.Policy
 				tr.at("Prepare")
 				return c, nil
 			},
-			Route: func(context.Context, *proxy.Session) (proxy.Egress, error) {
+			Route: func(context.Context, *proxy.Session) (egress.Egress, error) {
 				tr.at("Route")
 				return trapEgress{out, tr}, nil
 			},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"hosier/egress"
 	"hosier/socks"
 )
 
@@ -51,7 +52,7 @@ type Policy struct {
 	// Route chooses the way out of the session's request, or refuses it, and may note in
 	// Rule of the session why. An error that wraps no [socks.Status] gives the client a
 	// general failure; socks.NotAllowed is the refusal by a rule.
-	Route func(context.Context, *Session) (Egress, error)
+	Route func(context.Context, *Session) (egress.Egress, error)
 
 	// Page answers HTTP clients that want no tunnel and may know that somebody is here. The
 	// request has no body, and its context an [http.LocalAddrContextKey]. The answer is sent

@@ -29,7 +29,7 @@ import (
 func TestPolicyFor(t *testing.T) {
 	w := sockstest.NewWorld(t)
 	out := &egress.Direct{DNS: w.DNS.Addr}
-	open := &proxy.Policy{Route: func(context.Context, *proxy.Session) (proxy.Egress, error) { return out, nil }}
+	open := &proxy.Policy{Route: func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil }}
 	policies := make(chan *proxy.Policy, 1)
 	s := &proxy.Server{PolicyFor: func(ses *proxy.Session) *proxy.Policy {
 		if ses.ID == 0 || !ses.Client.IsValid() || ses.Listener == "" {
@@ -71,7 +71,7 @@ func TestPolicyRefuses(t *testing.T) {
 				t.Error("the password was judged")
 				return "", nil
 			},
-			Route: func(context.Context, *proxy.Session) (proxy.Egress, error) {
+			Route: func(context.Context, *proxy.Session) (egress.Egress, error) {
 				t.Error("the rules were asked")
 				return nil, nil
 			},
@@ -159,7 +159,7 @@ func TestPrepare(t *testing.T) {
 		secure := tls.Server(c, serverTLS(t))
 		return secure, secure.HandshakeContext(ctx)
 	}
-	s.Policy.Route = func(_ context.Context, ses *proxy.Session) (proxy.Egress, error) {
+	s.Policy.Route = func(_ context.Context, ses *proxy.Session) (egress.Egress, error) {
 		ses.Rule = "rule of " + ses.User
 		return out, nil
 	}
@@ -234,7 +234,7 @@ func TestTotalTimeout(t *testing.T) {
 		return &p
 	}
 	out := &egress.Direct{DNS: w.DNS.Addr}
-	s.Policy.Route = func(context.Context, *proxy.Session) (proxy.Egress, error) { return out, nil }
+	s.Policy.Route = func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil }
 	address := sockstest.Serve(t, s, nil)
 	c := connect(t, address)
 	c.send(join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)))
@@ -344,7 +344,7 @@ func serverTLS(t *testing.T) *tls.Config {
 
 // several is an Egress that may ask several others.
 type several struct {
-	proxy.Egress
+	egress.Egress
 	n int
 }
 
@@ -366,7 +366,7 @@ func TestConnectTimeout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			left := make(chan time.Duration, 1)
-			out := proxy.Egress(&sockstest.Egress{DialFunc: func(ctx context.Context, _ *socks.Request) (net.Conn, socks.Addr, error) {
+			out := egress.Egress(&sockstest.Egress{DialFunc: func(ctx context.Context, _ *socks.Request) (net.Conn, socks.Addr, error) {
 				end, _ := ctx.Deadline()
 				left <- time.Until(end)
 				return nil, socks.Addr{}, socks.ConnectionRefused

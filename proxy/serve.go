@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"hosier/egress"
 	"hosier/internal/relay"
 	"hosier/socks"
 )
@@ -92,7 +93,7 @@ func (s *Server) policy(ses *Session) *Policy {
 }
 
 // route asks the policy for a way out.
-func (p *Policy) route(ctx context.Context, ses *Session) (Egress, error) {
+func (p *Policy) route(ctx context.Context, ses *Session) (egress.Egress, error) {
 	if p.Route == nil {
 		return nil, fmt.Errorf("server has no Route: %w", socks.NotAllowed)
 	}
@@ -150,16 +151,16 @@ func (p *Policy) ask(ctx context.Context, t *tracked, ses *Session, c net.Conn) 
 }
 
 // attempts is how often out may need the connect timeout.
-func attempts(out Egress) time.Duration {
-	if many, ok := out.(Attempts); ok {
+func attempts(out egress.Egress) time.Duration {
+	if many, ok := out.(egress.Attempts); ok {
 		return time.Duration(max(many.Attempts(), 1))
 	}
 	return 1
 }
 
 // askInLoop does what Dial would where that is but to connect, without a thread to wake.
-func askInLoop(c net.Conn, out Egress, r *socks.Request, until time.Time) (a answer, done bool, err error) {
-	plain, ok := out.(Plain)
+func askInLoop(c net.Conn, out egress.Egress, r *socks.Request, until time.Time) (a answer, done bool, err error) {
+	plain, ok := out.(egress.Plain)
 	if !ok || r.Command != socks.Connect {
 		return a, false, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"hosier/egress"
 	"hosier/socks"
 )
 
@@ -16,7 +17,7 @@ import (
 // that any more, and a client may make it several kilobytes long. Session.User stays.
 type standing struct {
 	start  time.Time
-	egress Egress
+	egress egress.Egress
 	bytes  string // as stand has written them
 }
 

@@ -9,18 +9,19 @@ import (
 
 	"pgregory.net/rapid"
 
+	"hosier/egress"
 	"hosier/socks"
 )
 
 // A session is the same when its relay has ended as when it began, but for what isolated
 // its request. A field that is added and not packed fails this.
 func TestStanding(t *testing.T) {
-	egress := &struct{ Egress }{}
+	out := &struct{ egress.Egress }{}
 	rapid.Check(t, func(t *rapid.T) {
 		ses := Session{Request: new(socks.Request)}
 		draw(t, reflect.ValueOf(ses.Request).Elem(), "Request.")
 		draw(t, reflect.ValueOf(&ses).Elem(), "Session.")
-		ses.Egress, ses.Status = egress, socks.Succeeded
+		ses.Egress, ses.Status = out, socks.Succeeded
 		// What the end alone brings:
 		ses.End, ses.Err, ses.Up, ses.Down, ses.FirstByte = time.Time{}, nil, 0, 0, 0
 		r := ses.Request
@@ -54,7 +55,7 @@ func draw(t *rapid.T, v reflect.Value, name string) {
 			*set = time.Now()
 		case *bool:
 			*set = rapid.Bool().Draw(t, name)
-		case **socks.Request, *Egress, *error: // set by who calls
+		case **socks.Request, *egress.Egress, *error: // set by who calls
 		default:
 			switch field.Kind() {
 			case reflect.String:

@@ -13,10 +13,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hosier/egress"
 	"hosier/egress/tor"
 	"hosier/internal/config"
 	"hosier/internal/rules"
-	"hosier/proxy"
 )
 
 // retirement is how long a way out that a reload dropped is kept for connections that had
@@ -29,7 +29,7 @@ type exit struct {
 	name string
 	kind rules.Kind
 	via  string // as written
-	out  proxy.Egress
+	out  egress.Egress
 	pool *tor.Pool     // if it leads into Tor
 	end  func()        // ends what runs for it; nil if nothing does
 	key  string        // what it was made of

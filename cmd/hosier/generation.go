@@ -54,7 +54,7 @@ type listenerWays struct {
 
 // way is a list of ways out, mostly of one. It is what policy returns.
 type way struct {
-	proxy.Egress
+	egress.Egress
 	name  string
 	exits []*exit
 	leaks *leaks.Watch // is told what clients learn; nil if it knows
@@ -62,7 +62,7 @@ type way struct {
 
 // Plain is that of the way out, if it has one and there is no second to try.
 func (w *way) Plain(r *socks.Request) (to netip.AddrPort, limit time.Duration, err error) {
-	if out, ok := w.Egress.(proxy.Plain); ok {
+	if out, ok := w.Egress.(egress.Plain); ok {
 		return out.Plain(r)
 	}
 	return to, 0, nil
@@ -122,7 +122,7 @@ func (l *listenerWays) of(names []string) *way {
 }
 
 // egress is one way out as this listener's clients have it.
-func (l *listenerWays) egress(x *exit) proxy.Egress {
+func (l *listenerWays) egress(x *exit) egress.Egress {
 	switch x.kind {
 	case rules.Direct:
 		return &egress.Direct{DNS: l.generation.config.DNS, Allow: l.allow, Lookups: l.generation.daemon.lookups}
@@ -275,8 +275,8 @@ func dialectsOf(words []string) (d proxy.Dialects) {
 }
 
 // router is policy: the rules, for those who may come at all.
-func (g *generation) router(l *config.Listener) func(context.Context, *proxy.Session) (proxy.Egress, error) {
-	return func(_ context.Context, ses *proxy.Session) (proxy.Egress, error) {
+func (g *generation) router(l *config.Listener) func(context.Context, *proxy.Session) (egress.Egress, error) {
+	return func(_ context.Context, ses *proxy.Session) (egress.Egress, error) {
 		w, err := g.route(l, ses)
 		g.daemon.logDecision(g, l, ses, cmp.Or(err, w.refusal()))
 		if err != nil {
@@ -328,7 +328,7 @@ func (w *way) paced(l *limits.Limiter, user string) *way {
 }
 
 type pacedEgress struct {
-	proxy.Egress
+	egress.Egress
 	limits *limits.Limiter
 	user   string
 }

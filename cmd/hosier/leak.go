@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 
+	"hosier/egress"
 	"hosier/internal/config"
 	"hosier/internal/leaks"
 	"hosier/proxy"
@@ -32,7 +33,7 @@ func leakMode(u config.Unsafe) leaks.Mode {
 // lookingEgress looks for the program that asks before it is answered. That takes a
 // while, which policy must not.
 type lookingEgress struct {
-	proxy.Egress
+	egress.Egress
 	leaks   *leaks.Watch
 	verdict leaks.Verdict
 	refusal error // of the request, if it is to be refused once the program is known

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"hosier/egress"
 	"hosier/internal/config"
 	"hosier/internal/page"
 	"hosier/internal/rules"
@@ -23,7 +24,7 @@ func (g *generation) addPage(l *config.Listener, p *proxy.Policy) {
 	}
 	p.Page = own
 	route := p.Route
-	p.Route = func(ctx context.Context, ses *proxy.Session) (proxy.Egress, error) {
+	p.Route = func(ctx context.Context, ses *proxy.Session) (egress.Egress, error) {
 		if !check.Answers(ses.Request) {
 			return route(ctx, ses)
 		}

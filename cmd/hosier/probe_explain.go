@@ -111,7 +111,7 @@ func serveModel(dns string, login *probe.Login) (addr string, stop func(), err e
 	out := &egress.Direct{DNS: dns}
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
-			Route: func(context.Context, *proxy.Session) (proxy.Egress, error) { return out, nil },
+			Route: func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil },
 		},
 		Log: slog.New(slog.DiscardHandler),
 	}

@@ -11,7 +11,6 @@ import (
 
 	"hosier/egress"
 	"hosier/internal/rules"
-	"hosier/proxy"
 	"hosier/socks"
 )
 
@@ -30,12 +29,12 @@ func viaKind(via string) (rules.Kind, error) {
 
 // parseProxy makes the way out through the proxy that via names. Judge looks at each connection
 // to it before it is used; nil takes all.
-func parseProxy(via string, judge func(net.Conn) error) (proxy.Egress, error) {
+func parseProxy(via string, judge func(net.Conn) error) (egress.Egress, error) {
 	u, err := parseURL(via)
 	if err != nil {
 		return nil, err
 	}
-	var out proxy.Egress
+	var out egress.Egress
 	auth := viaAuth(u)
 	switch u.Scheme {
 	case "socks5", "socks5h":

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 
+	"hosier/egress"
 	"hosier/egress/tor"
 	"hosier/proxy"
 )
@@ -29,7 +30,7 @@ func Example() {
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
 			ExtendedErrors: true,
-			Route:          func(context.Context, *proxy.Session) (proxy.Egress, error) { return pool, nil },
+			Route:          func(context.Context, *proxy.Session) (egress.Egress, error) { return pool, nil },
 		},
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:1080")

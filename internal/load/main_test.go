@@ -74,7 +74,7 @@ func startProxy(t *testing.T, verify func(*proxy.Session, socks.Auth) (string, e
 	p := &counted{}
 	p.srv = &proxy.Server{
 		Policy: proxy.Policy{
-			Route:  func(context.Context, *proxy.Session) (proxy.Egress, error) { return &egress.Direct{}, nil },
+			Route:  func(context.Context, *proxy.Session) (egress.Egress, error) { return &egress.Direct{}, nil },
 			Verify: verify,
 		},
 		Log: slog.New(slog.DiscardHandler),

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"hosier/egress"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -22,7 +23,7 @@ type suite struct {
 
 // TestEgress runs the suite that every way out passes. Make returns a way out that leads
 // to w, and looks names up with w.DNS on its far side; nothing else here asks a DNS server.
-func TestEgress(t *testing.T, make func(t *testing.T, w *World) proxy.Egress) {
+func TestEgress(t *testing.T, make func(t *testing.T, w *World) egress.Egress) {
 	w := NewWorld(t)
 	address := Serve(t, &proxy.Server{}, make(t, w))
 	s := suite{world: w, client: socks.Dialer{Proxy: address}}
@@ -170,7 +171,7 @@ func (s suite) onion(t *testing.T) {
 }
 
 // context sees that a way out gives up when its context ends.
-func (s suite) context(t *testing.T, out proxy.Egress) {
+func (s suite) context(t *testing.T, out egress.Egress) {
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error, 1)
 	go func() {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"hosier/egress"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -146,7 +147,7 @@ const OnGoroutines = "SOCKSTEST_GOROUTINES"
 
 // Serve runs s on a port of loopback until the test ends, and returns its address. Its
 // Route leads to out unless s has one, and must not wait.
-func Serve(tb testing.TB, s *proxy.Server, out proxy.Egress) string {
+func Serve(tb testing.TB, s *proxy.Server, out egress.Egress) string {
 	tb.Helper()
 	s.Prompt = os.Getenv(OnGoroutines) == ""
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -154,7 +155,7 @@ func Serve(tb testing.TB, s *proxy.Server, out proxy.Egress) string {
 		tb.Fatal(err)
 	}
 	if s.Policy.Route == nil && s.PolicyFor == nil {
-		s.Policy.Route = func(context.Context, *proxy.Session) (proxy.Egress, error) { return out, nil }
+		s.Policy.Route = func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil }
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"hosier/egress"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -83,7 +84,7 @@ func dialect(r *socks.Request) string {
 }
 
 // egressName is the name by which the configuration knows a way out.
-func egressName(e proxy.Egress) string {
+func egressName(e egress.Egress) string {
 	if named, ok := e.(interface{ Name() string }); ok {
 		return clean(named.Name(), maxName)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"hosier/egress"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -285,7 +286,7 @@ func TestRedactedLineTellsNothing(t *testing.T) {
 
 // way is a way out with a name.
 type way struct {
-	proxy.Egress
+	egress.Egress
 	name string
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"go.uber.org/goleak"
 
+	"hosier/egress"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -168,7 +169,7 @@ func TestMetrics(t *testing.T) {
 	tel.Closed(session())
 	tel.Closed(&proxy.Session{ID: 8, Err: proxy.ErrPage})
 	strange := session()
-	strange.Status, strange.Request.Command, strange.Egress = 0x55, 0x99, struct{ proxy.Egress }{}
+	strange.Status, strange.Request.Command, strange.Egress = 0x55, 0x99, struct{ egress.Egress }{}
 	strange.Request.Version, strange.Request.Addr = socks.V4, socks.Addr{Name: "foo.test"}
 	tel.Closed(strange)
 	tel.Login(LoginWrong)
