@@ -212,7 +212,7 @@ func (f *front) acceptConnect(req *http.Request) (*socks.Request, error) {
 	}
 	if verify := f.verifier(CONNECT); verify != nil {
 		if err := verify(r.Auth); err != nil {
-			f.writeHTTPError(answerLogin)
+			f.writeHTTPError(answerLoginOf(err))
 			return nil, fmt.Errorf("%w: %w", socks.ErrAuth, err)
 		}
 	}

@@ -83,6 +83,21 @@ func (f *front) answerRefused() httpAnswer {
 	return answerNotClient
 }
 
+// answerLoginOf is the answer to a login that Verify refused with err.
+func answerLoginOf(err error) httpAnswer {
+	later, ok := errors.AsType[*LaterError](err)
+	if !ok {
+		return answerLogin
+	}
+	a := httpAnswer{code: http.StatusTooManyRequests, text: "logins of this client are not judged for a while, after wrong ones: try again later"}
+	if errors.Is(err, ErrFull) {
+		a = httpAnswer{code: http.StatusServiceUnavailable, phrase: "Too many logins at once", text: "others log in to this proxy as well: try again later"}
+	}
+	seconds := max(1, int64((later.After+time.Second-1)/time.Second))
+	a.header = fmt.Sprintf("Retry-After: %d\r\n", seconds)
+	return a
+}
+
 // unreachable words code 04 for a name. Whether the name or the host is missing is known only
 // where this host looked it up.
 func unreachable(r *socks.Request, err error) (phrase, text string) {

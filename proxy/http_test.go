@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"hosier/internal/sockstest"
 	"hosier/proxy"
@@ -122,6 +123,37 @@ func TestOPTIONS(t *testing.T) {
 	b := ask(t, address, "OPTIONS * HTTP/1.1\r\n\r\nCONNECT echo.test:80 HTTP/1.1\r\n\r\n")
 	if !bytes.Contains(b, []byte("HTTP/1.1 501 Not supported by the egress\r\n")) {
 		t.Errorf("OPTIONS, then CONNECT got %q", b)
+	}
+}
+
+// A login that is not judged is no reason to drop the password: over HTTP it is not 407.
+func TestLoginLater(t *testing.T) {
+	for _, c := range []struct {
+		err        error
+		code, wait string
+	}{
+		{&proxy.LaterError{After: 1500 * time.Millisecond, Err: errors.New("held off")}, "429", "2"},
+		{&proxy.LaterError{After: -time.Second, Err: errors.New("held off")}, "429", "1"},
+		{fmt.Errorf("busy: %w", &proxy.LaterError{After: time.Second, Err: proxy.ErrFull}), "503", "1"},
+		{errors.New("wrong"), "407", ""},
+	} {
+		closed := make(chan *proxy.Session, 2)
+		s := &proxy.Server{Closed: func(ses *proxy.Session) { closed <- ses }}
+		s.Policy.Verify = func(*proxy.Session, socks.Auth) (string, error) { return "", c.err }
+		address := sockstest.Serve(t, s, &sockstest.Egress{})
+		b := ask(t, address, "CONNECT a.test:80 HTTP/1.1\r\nProxy-Authorization: Basic YTpi\r\n\r\n")
+		if !bytes.HasPrefix(b, []byte("HTTP/1.1 "+c.code+" ")) || bytes.Contains(b, []byte("Proxy-Authenticate: ")) != (c.code == "407") {
+			t.Errorf("%v: got %q", c.err, b)
+		}
+		if !bytes.Contains(b, []byte("\r\nRetry-After: "+c.wait+"\r\n")) == (c.wait != "") {
+			t.Errorf("%v: got %q, want %q", c.err, b, c.wait)
+		}
+		if ses := <-closed; !errors.Is(ses.Err, socks.ErrAuth) || !errors.Is(ses.Err, c.err) {
+			t.Errorf("%v: ended with %v", c.err, ses.Err)
+		}
+		if b := ask(t, address, "\x05\x01\x02\x01\x01a\x01b"); string(b) != "\x05\x02\x01\x01" {
+			t.Errorf("%v: SOCKS5 got % x", c.err, b)
+		}
 	}
 }
 

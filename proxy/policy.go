@@ -44,7 +44,8 @@ type Policy struct {
 	Dialects Dialects
 
 	// Verify judges what a client says about itself, as in [socks.Accept]: a client
-	// without a password has the method NoAuth. The user it returns is that of the
+	// without a password has the method NoAuth; a *[LaterError] has it come again later. The
+	// user it returns is that of the
 	// request. Nil believes everyone, and knows no users but those of Identify and Prepare. It is
 	// called from the connection's goroutine.
 	Verify func(*Session, socks.Auth) (user string, err error)
@@ -103,6 +104,18 @@ var (
 	// ErrTotal is the end of a connection that was open for as long as it may.
 	ErrTotal = errors.New("proxy: connection was open for as long as it may")
 )
+
+// LaterError is a Verify's refusal of a client whatever it shows, until some time has passed.
+// Over HTTP the answer has a Retry-After, and the code 429, or 503 if Err wraps [ErrFull]; 407
+// would have programs drop a password that may be right. Other dialects only know that a
+// login failed.
+type LaterError struct {
+	After time.Duration
+	Err   error
+}
+
+func (e *LaterError) Error() string { return e.Err.Error() }
+func (e *LaterError) Unwrap() error { return e.Err }
 
 func (p *Policy) handshakeTimeout() time.Duration { return orElse(p.HandshakeTimeout, 10*time.Second) }
 

@@ -60,6 +60,7 @@ type daemon struct {
 	telemetry *telemetry.Telemetry
 	leaks     *leaks.Watch
 	socks4    rate.Sometimes // tells of SOCKS4 clients of listeners with users
+	heldOff   rate.Sometimes // tells of logins that are held off
 
 	mu        sync.Mutex         // of start and reload
 	text      []byte             // of the file in force
@@ -77,6 +78,7 @@ func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
 		source: s, started: time.Now(), listeners: map[string]*opened{}, failed: make(chan error, 1),
 		lookups: make(chan struct{}, lookups),
 		socks4:  rate.Sometimes{First: 1, Interval: time.Minute},
+		heldOff: rate.Sometimes{First: 1, Interval: time.Minute},
 	}
 	d.stderr = stderr
 	lines := logging.NewHandler(stderr, c.Log.JSON, &d.level)

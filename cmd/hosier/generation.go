@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -365,9 +366,20 @@ func (g *generation) verifier(file string) (func(*proxy.Session, socks.Auth) (st
 			return "", errNoPassword
 		}
 		err := v.Verify(context.Background(), ses.Client.Addr(), a.User, a.Password)
-		g.daemon.login(err)
-		return a.User, err
+		g.daemon.login(ses, err)
+		return a.User, ofLogin(err)
 	}, nil
+}
+
+// ofLogin says to the server which refusals of a login are for now only.
+func ofLogin(err error) error {
+	if held, ok := errors.AsType[*users.BackoffError](err); ok {
+		return &proxy.LaterError{After: time.Until(held.Until), Err: err}
+	}
+	if errors.Is(err, users.ErrBusy) {
+		return &proxy.LaterError{After: time.Second, Err: fmt.Errorf("%w: %w", proxy.ErrFull, err)}
+	}
+	return err
 }
 
 // usersOf returns what judges the logins of a file, with what the generation before remembers

@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
 // startConfig runs hosier with a file, whose DIR is a directory of the test, and returns
@@ -241,6 +244,38 @@ func TestListenerLimits(t *testing.T) {
 		defer c.Close()
 		return talk(t, c, hello, 4) == "\x05\x00"+served
 	})
+}
+
+// Wrong logins hold one name off, which reply and log say, and not the neighbour at the address.
+func TestLoginHeldOff(t *testing.T) {
+	echo, dir := listenTCP(t, echoAll), t.TempDir()
+	var lines string
+	for _, name := range []string{"ann", "bob"} {
+		hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines += name + ":" + string(hash) + "\n"
+	}
+	writeFile(t, filepath.Join(dir, "users"), lines)
+	h := startConfig(t, dir, "users = \"DIR/users\"\nvia = \"direct\"\n", 0)
+	login := func(name, password string) string {
+		proof := base64.StdEncoding.EncodeToString([]byte(name + ":" + password))
+		return talk(t, dialOrFail(t, h.addr()), "CONNECT "+echo+" HTTP/1.1\r\nProxy-Authorization: Basic "+proof+"\r\n\r\n", 50)
+	}
+	guess := 0
+	await(t, "bob to be held off", func() bool {
+		guess++
+		got := login("bob", fmt.Sprint("guess ", guess))
+		if held := strings.HasPrefix(got, "HTTP/1.1 429 "); held != (guess > 2) && !strings.HasPrefix(got, "HTTP/1.1 407 ") {
+			t.Errorf("guess %d: %q", guess, got)
+		}
+		return strings.HasPrefix(got, "HTTP/1.1 429 ")
+	})
+	if got := login("ann", "right"); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+		t.Errorf("the neighbour: %q", got)
+	}
+	h.awaitLog(t, `level=WARN msg="logins of a client are held off`)
 }
 
 // Whom no allow-client lets in learns nothing of passwords, and gets neither page nor options.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"hosier/egress"
 	"hosier/egress/tor"
@@ -84,14 +85,20 @@ func (d *daemon) tellSOCKS4(ses *proxy.Session) {
 	})
 }
 
-// login counts what became of a login.
-func (d *daemon) login(err error) {
+// login counts what became of a login, and logs now and then that logins are held off: the
+// one who cannot get in may not be the one who was wrong.
+func (d *daemon) login(ses *proxy.Session, err error) {
 	held := (*users.BackoffError)(nil)
 	switch {
 	case err == nil:
 		d.telemetry.Login(telemetry.LoginAccepted)
 	case errors.As(err, &held):
 		d.telemetry.Login(telemetry.LoginHeldOff)
+		d.heldOff.Do(func() {
+			d.log.Warn("logins of a client are held off, right ones too, after wrong ones",
+				"id", ses.ID, "listener", ses.Listener, "client", d.telemetry.Redactor().Client(ses.Client),
+				"for", time.Until(held.Until).Round(time.Second).String())
+		})
 	case errors.Is(err, users.ErrBusy):
 		d.telemetry.Login(telemetry.LoginBusy)
 	default:

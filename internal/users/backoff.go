@@ -3,33 +3,38 @@ package users
 import (
 	"container/list"
 	"context"
-	"net/netip"
 	"sync"
 	"time"
-
-	"hosier/internal/fair"
 )
 
 const (
 	firstHold  = time.Second
 	longHold   = time.Minute
 	forgetHold = 15 * time.Minute // since the last wrong login
-	maxHeld    = 8192             // clients; of more, the one that was wrong the longest ago is forgotten
+	maxHeld    = 8192             // of each kind; of more, the one that was wrong the longest ago is forgotten
+
+	// freeOfPair is how often a client may be wrong about one name before it has to wait.
+	freeOfPair = 1
+	// freeOfClient is how many names a client may be wrong about before it has to wait with
+	// all those that it was not right about lately. Behind one address may be many people.
+	freeOfClient = 30
 )
 
-// holds knows which clients were wrong lately, and lets each have one attempt at a time:
-// otherwise a hundred guesses at once would all be the first. Its zero value is ready.
+// holds knows which keys had wrong logins lately, and lets each have one attempt at a time:
+// otherwise a hundred guesses at once would all be the first.
 type holds struct {
-	mu      sync.Mutex
-	clients map[netip.Addr]*held
-	wrong   list.List // of *held with wrong logins, the latest at the back
+	free int // wrong logins without a hold
+
+	mu    sync.Mutex
+	of    map[key]*held
+	wrong list.List // of *held with wrong logins, the latest at the back
 }
 
-// held is one client. It is in the table while somebody uses it or it was wrong lately.
+// held is one key. It is in the table while somebody uses it or it was wrong lately.
 type held struct {
-	client netip.Addr
-	turn   chan struct{} // holds a token while one attempt is judged
-	using  int           // attempts that wait or are judged
+	key   key
+	turn  chan struct{} // holds a token while one attempt is judged
+	using int           // attempts that wait or are judged
 
 	wrongs int
 	last   time.Time // of the wrong logins
@@ -37,10 +42,10 @@ type held struct {
 	place  *list.Element // in holds.wrong; nil without wrong logins
 }
 
-// enter waits until the client has no other attempt under way. The error is a
-// *BackoffError or wraps ErrBusy. Without one, leave must follow.
-func (hs *holds) enter(ctx context.Context, client netip.Addr) (*held, error) {
-	h, err := hs.use(fair.Client(client))
+// enter waits until the key has no other attempt under way. The error is a *BackoffError or
+// wraps ErrBusy. Without one, leave must follow.
+func (hs *holds) enter(ctx context.Context, k key) (*held, error) {
+	h, err := hs.use(k)
 	if err != nil {
 		return nil, err
 	}
@@ -50,41 +55,46 @@ func (hs *holds) enter(ctx context.Context, client netip.Addr) (*held, error) {
 		hs.release(h)
 		return nil, busy(ctx)
 	}
-	hs.mu.Lock()
-	err = h.check() // the one before may have been wrong
-	hs.mu.Unlock()
-	if err != nil {
+	if err := hs.check(k); err != nil { // the one before may have been wrong
 		hs.leave(h, false)
 		return nil, err
 	}
 	return h, nil
 }
 
-func (hs *holds) leave(h *held, wrong bool) {
+// leave ends an attempt. It reports whether it was the first wrong one of its key.
+func (hs *holds) leave(h *held, wrong bool) (first bool) {
 	if wrong {
-		hs.note(h)
+		first = hs.note(h.key)
 	}
 	<-h.turn
 	hs.release(h)
+	return first
 }
 
-func (hs *holds) use(client netip.Addr) (*held, error) {
+func (hs *holds) use(k key) (*held, error) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	hs.forget(time.Now())
-	h := hs.clients[client]
-	if h == nil {
-		h = &held{client: client, turn: make(chan struct{}, 1)}
-		if hs.clients == nil {
-			hs.clients = map[netip.Addr]*held{}
-		}
-		hs.clients[client] = h
-	}
+	h := hs.get(k)
 	if err := h.check(); err != nil {
 		return nil, err
 	}
 	h.using++
 	return h, nil
+}
+
+// get returns what is known of the key, if only from now on. hs.mu is held.
+func (hs *holds) get(k key) *held {
+	h := hs.of[k]
+	if h == nil {
+		h = &held{key: k, turn: make(chan struct{}, 1)}
+		if hs.of == nil {
+			hs.of = map[key]*held{}
+		}
+		hs.of[k] = h
+	}
+	return h
 }
 
 func (hs *holds) release(h *held) {
@@ -94,21 +104,34 @@ func (hs *holds) release(h *held) {
 	hs.drop(h)
 }
 
-// note counts a wrong login.
-func (hs *holds) note(h *held) {
+// check returns a *BackoffError while the key is held off.
+func (hs *holds) check(k key) error {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if h := hs.of[k]; h != nil {
+		return h.check()
+	}
+	return nil
+}
+
+// note counts a wrong login, and reports whether it is the first that is remembered.
+func (hs *holds) note(k key) (first bool) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	now := time.Now()
+	hs.forget(now)
+	h := hs.get(k)
 	h.wrongs++
 	h.last = now
-	if h.wrongs > 1 {
-		h.until = now.Add(min(firstHold<<min(h.wrongs-2, 10), longHold))
+	if over := h.wrongs - hs.free; over > 0 {
+		h.until = now.Add(min(firstHold<<min(over-1, 10), longHold))
 	}
 	if h.place == nil {
 		h.place = hs.wrong.PushBack(h)
 	}
 	hs.wrong.MoveToBack(h.place)
 	hs.forget(now)
+	return h.wrongs == 1
 }
 
 // forget drops what is too old, or too much.
@@ -127,7 +150,7 @@ func (hs *holds) forget(now time.Time) {
 // drop takes out of the table what nobody needs there.
 func (hs *holds) drop(h *held) {
 	if h.using == 0 && h.place == nil {
-		delete(hs.clients, h.client)
+		delete(hs.of, h.key)
 	}
 }
 

@@ -162,6 +162,14 @@ func (l *List) Has(name string) bool { return l.users[name] != nil }
 // Names returns the names of the users, in order.
 func (l *List) Names() []string { return slices.Sorted(maps.Keys(l.users)) }
 
+// memory is what matches takes for the name, in KiB.
+func (l *List) memory(name string) uint32 {
+	if s, known := l.users[name]; known {
+		return s.cost.memory
+	}
+	return l.dummy.cost.memory
+}
+
 // matches computes one hash, whatever the name is.
 func (l *List) matches(name, password string) bool {
 	s, known := l.users[name]

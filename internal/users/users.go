@@ -4,7 +4,8 @@
 // password hash is slow on purpose, and a browser logs in anew with every connection, so a
 // verified login is remembered for a while, under a key that only this process has. What
 // is not remembered passes three gates before it costs a hash: one attempt at a time from
-// a client, a growing pause after wrong ones, and a bound on the hashes computed at once.
+// a client for a name, a growing pause after wrong ones, and a bound on the hashes computed
+// at once, for which clients take turns.
 package users
 
 import (
@@ -19,6 +20,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"hosier/internal/fair"
 )
 
 // Why a login was refused, beside [BackoffError].
@@ -31,7 +34,7 @@ var (
 )
 
 // BackoffError refuses a login, right or wrong, without a look at it, since the client was
-// wrong too often.
+// wrong too often about this name, or about too many.
 type BackoffError struct{ Until time.Time }
 
 func (e *BackoffError) Error() string {
@@ -40,8 +43,9 @@ func (e *BackoffError) Error() string {
 
 const (
 	defaultParallel = 2               // each takes 64 MiB
-	waitForTurn     = 5 * time.Second // half of what the proxy gives to a handshake
+	waitForTurn     = 8 * time.Second // of the 10 s that the proxy gives to a handshake
 	rememberRight   = time.Hour
+	rememberKnown   = 24 * time.Hour // that a client was right about a name
 	rememberWrong   = 10 * time.Minute
 	maxRight        = 16384 // logins remembered, of some hundred bytes each
 	maxWrong        = 4096
@@ -61,24 +65,41 @@ type Verifier struct {
 
 // gates are what verifiers share that come one from the other.
 type gates struct {
-	secret [sha256.Size]byte // of this process: what is remembered is of no use elsewhere
-	slots  chan struct{}     // a token is the right to compute a hash
-	holds  holds
+	secret  [sha256.Size]byte // of this process: what is remembered is of no use elsewhere
+	workers *workers
+	pairs   holds // of a client and a name
+	clients holds // of a client, about how many names it was wrong
+
+	mu    sync.Mutex
+	known cache // pairs that were right
 
 	accepted, cached, wrongs, heldOff, busy, hashed atomic.Uint64
 }
 
-// key stands for a name and a password.
+// key stands for a name and a password, or for a client and a name.
 type key [sha256.Size]byte
 
+// attempt is who tries to log in.
+type attempt struct {
+	user         string
+	party        fair.Party
+	pair, client key
+	known        bool // the client was right about the name lately
+}
+
 // NewVerifier judges by the list and computes at most so many hashes at once, 2 if
-// parallel is 0. Each takes as much memory as the hashes in the file say: 64 MiB for those
-// of [Hash].
+// parallel is 0. Each takes as much memory as the hashes in the file say, 64 MiB for those
+// of [Hash], and that is collected before another begins.
 func NewVerifier(l *List, parallel int) *Verifier {
 	if parallel <= 0 {
 		parallel = defaultParallel
 	}
-	g := &gates{slots: make(chan struct{}, parallel)}
+	g := &gates{
+		workers: newWorkers(parallel),
+		pairs:   holds{free: freeOfPair},
+		clients: holds{free: freeOfClient},
+		known:   cache{max: maxRight, age: rememberKnown},
+	}
 	rand.Read(g.secret[:])
 	return newVerifier(g, l)
 }
@@ -108,14 +129,15 @@ func (v *Verifier) List() *List { return v.list }
 
 // Verify returns nil if the password is the user's. Otherwise the error is [ErrWrong], a
 // *[BackoffError], or wraps [ErrBusy]: it waits for its turn until ctx ends, and at most
-// 5 s. Of a name that is unknown it takes as long as of a wrong password, if the hashes in
+// 8 s. Of a name that is unknown it takes as long as of a wrong password, if the hashes in
 // the file are all of one cost.
 //
-// The first wrong login of a client is free. After the second its further ones are refused
-// for a second, and for twice as long after each one more, up to a minute. IPv6 clients
-// count by their /64, those without an address as one. What is remembered to be right or
-// wrong is told in any case, at once, and does not count: a program that repeats its
-// wrong password learns nothing, and must not shut out others on its host.
+// The first wrong login of a client for a name is free. After the second its further ones
+// for that name are refused for a second, and for twice as long after each one more, up to a
+// minute; other names are not. A client that was wrong about more than 30 names waits in
+// the same way with all names but those that it was right about within a day. What makes a
+// client is in [fair.Client]. What is remembered to be right or wrong is told in any case, at
+// once, and does not count: a program that repeats its wrong password learns nothing.
 func (v *Verifier) Verify(ctx context.Context, client netip.Addr, user, password string) error {
 	k := v.key(user, password)
 	if known, right := v.recall(k); known {
@@ -123,27 +145,59 @@ func (v *Verifier) Verify(ctx context.Context, client netip.Addr, user, password
 	}
 	ctx, cancel := context.WithTimeout(ctx, waitForTurn)
 	defer cancel()
-	h, err := v.holds.enter(ctx, client)
+	a := v.attempt(client, user)
+	if err := v.mayTry(a); err != nil {
+		return v.refuse(err)
+	}
+	h, err := v.pairs.enter(ctx, a.pair)
 	if err != nil {
 		return v.refuse(err)
 	}
 	known, right := v.recall(k) // perhaps the one before had the same to say
 	if !known {
-		right, err = v.judge(ctx, k, user, password)
+		right, err = v.judge(ctx, k, a, password)
 	}
-	v.holds.leave(h, !known && err == nil && !right)
+	if v.pairs.leave(h, !known && err == nil && !right) {
+		v.clients.note(a.client)
+	}
 	switch {
 	case err != nil:
 		return v.refuse(err)
 	case known:
 		return v.tell(right, &v.cached)
 	}
+	if right {
+		v.remember(a)
+	}
 	return v.tell(right, &v.accepted)
 }
 
+func (g *gates) attempt(client netip.Addr, user string) attempt {
+	c := fair.Client(client)
+	a := attempt{user: user, party: fair.OfClient(c), pair: g.key(c.String(), user), client: g.key(c.String(), "")}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	a.known = g.known.has(a.pair, time.Now())
+	return a
+}
+
+// mayTry refuses a client that was wrong about too many names.
+func (g *gates) mayTry(a attempt) error {
+	if a.known {
+		return nil
+	}
+	return g.clients.check(a.client)
+}
+
+func (g *gates) remember(a attempt) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.known.add(a.pair, time.Now())
+}
+
 // key has the length of the name in it, or "ab" with "c" would be "a" with "bc".
-func (v *Verifier) key(user, password string) (k key) {
-	mac := hmac.New(sha256.New, v.secret[:])
+func (g *gates) key(user, password string) (k key) {
+	mac := hmac.New(sha256.New, g.secret[:])
 	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(user))))
 	mac.Write([]byte(user))
 	mac.Write([]byte(password))
@@ -169,13 +223,13 @@ func (v *Verifier) refuse(err error) error {
 	return err
 }
 
-// judge computes the hash, or waits for whoever computes it for the same login. An error
-// wraps ErrBusy.
-func (v *Verifier) judge(ctx context.Context, k key, user, password string) (right bool, err error) {
+// judge computes the hash, or waits for whoever computes it for the same login. An error is
+// a *BackoffError or wraps ErrBusy.
+func (v *Verifier) judge(ctx context.Context, k key, a attempt, password string) (right bool, err error) {
 	for {
 		done, mine := v.takeOff(k)
 		if mine {
-			right, err = v.hash(ctx, user, password)
+			right, err = v.hash(ctx, a, password)
 			v.land(k, right, err)
 			return right, err
 		}
@@ -191,18 +245,20 @@ func (v *Verifier) judge(ctx context.Context, k key, user, password string) (rig
 	}
 }
 
-func (v *Verifier) hash(ctx context.Context, user, password string) (bool, error) {
+func (v *Verifier) hash(ctx context.Context, a attempt, password string) (bool, error) {
 	if password == "" || len(password) > maxPassword {
 		return false, nil // whoever the user is: it tells nothing about him
 	}
-	select {
-	case v.slots <- struct{}{}:
-	case <-ctx.Done():
-		return false, busy(ctx)
+	if err := v.workers.acquire(ctx, a); err != nil {
+		return false, err
 	}
-	defer func() { <-v.slots }()
+	// The next may begin when the memory of this one is free, but its client need not wait.
+	defer func() { go v.workers.release(a, v.list.memory(a.user)) }()
+	if err := v.mayTry(a); err != nil { // others of the client were wrong meanwhile
+		return false, err
+	}
 	v.hashed.Add(1)
-	return v.list.matches(user, password), nil
+	return v.list.matches(a.user, password), nil
 }
 
 func busy(ctx context.Context) error { return fmt.Errorf("%w: %w", ErrBusy, ctx.Err()) }

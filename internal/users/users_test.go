@@ -164,7 +164,7 @@ func TestBackoff(t *testing.T) {
 				t.Fatalf("wrong login %d: %s", i+2, got)
 			}
 			hashed := v.Counts().Hashed
-			if got, want := login(v, home, "bob", "secret"), "held off "+hold.String(); got != want {
+			if got, want := login(v, home, "alice", fmt.Sprint("held guess ", i)), "held off "+hold.String(); got != want {
 				t.Errorf("after wrong login %d: %s, want %s", i+2, got, want)
 			}
 			if v.Counts().Hashed != hashed {
@@ -176,20 +176,20 @@ func TestBackoff(t *testing.T) {
 			if got := login(v, home, "alice", "guess 1"); got != "wrong" {
 				t.Errorf("a wrong login that is remembered: %s", got)
 			}
-			if got := login(v, netip.MustParseAddr("::ffff:192.0.2.1"), "bob", "secret"); got != "held off "+hold.String() {
+			if got := login(v, netip.MustParseAddr("::ffff:192.0.2.1"), "alice", fmt.Sprint("held guess ", i)); got != "held off "+hold.String() {
 				t.Errorf("the same client by another form of its address: %s", got)
 			}
+			if got := login(v, other, fmt.Sprint("name ", i), "guess"); got != "wrong" {
+				t.Errorf("another client: %s", got)
+			}
+			if got := login(v, home, fmt.Sprint("name ", i), "guess"); got != "wrong" {
+				t.Errorf("another name: %s", got)
+			}
 			time.Sleep(hold - time.Millisecond)
-			if got := login(v, home, "bob", "secret"); got != "held off 1ms" {
+			if got := login(v, home, "alice", fmt.Sprint("held guess ", i)); got != "held off 1ms" {
 				t.Errorf("just before the hold ends: %s", got)
 			}
 			time.Sleep(time.Millisecond)
-		}
-		if got := login(v, other, "bob", "guess"); got != "wrong" {
-			t.Errorf("another client: %s", got)
-		}
-		if got := login(v, home, "bob", "secret"); got != "right" {
-			t.Errorf("the right login after the hold: %s", got)
 		}
 		time.Sleep(forgetHold)
 		for i, want := range []string{"wrong", "wrong", "held off 1s"} {
@@ -262,15 +262,16 @@ func TestOneHashForMany(t *testing.T) {
 }
 
 func takeSlots(v *Verifier) {
-	for range cap(v.slots) {
-		v.slots <- struct{}{}
-	}
+	v.workers.mu.Lock()
+	defer v.workers.mu.Unlock()
+	v.workers.busy += v.workers.most
 }
 
 func freeSlots(v *Verifier) {
-	for range cap(v.slots) {
-		<-v.slots
-	}
+	v.workers.mu.Lock()
+	defer v.workers.mu.Unlock()
+	v.workers.busy -= v.workers.most
+	v.workers.grant()
 }
 
 func TestBusy(t *testing.T) {
@@ -299,7 +300,7 @@ func TestBusy(t *testing.T) {
 		if got := <-first; got != "busy" {
 			t.Errorf("the other login: %s", got)
 		}
-		if len(v.holds.clients) != 0 {
+		if len(v.pairs.of) != 0 {
 			t.Error("a client that has gone stays in the table")
 		}
 		if got := login(v, home, "alice", "secret"); got != "right" {
@@ -388,7 +389,7 @@ func TestWith(t *testing.T) {
 			{next, "new", "right"},
 			{v, "new", "wrong"},
 			{v, "old", "right"},
-			{next, "another", "held off 1s"}, // both were wrong by the same client
+			{next, "another", "held off 1s"}, // both were wrong by the same client about the same name
 		} {
 			if got := login(one.v, home, "alice", one.password); got != one.want {
 				t.Errorf("login %d, %q: %s, want %s", i, one.password, got, one.want)
@@ -413,37 +414,40 @@ func TestNoAddress(t *testing.T) {
 
 func TestTablesAreBounded(t *testing.T) {
 	t.Parallel()
-	v := newTestVerifier(t, quick("alice", "secret"))
-	wrong := func(client netip.Addr) {
-		h, err := v.holds.enter(t.Context(), client)
+	hs := &holds{free: 1}
+	of := func(i int) key { return key{byte(i), byte(i >> 8), byte(i >> 16)} }
+	wrong := func(k key) {
+		h, err := hs.enter(t.Context(), k)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v.holds.leave(h, true)
+		hs.leave(h, true)
 	}
-	wrong(other)
+	lately := key{31: 1}
+	wrong(lately)
 	for i := range maxHeld + 100 {
-		wrong(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+		wrong(of(i))
 		if i == maxHeld/2 {
-			wrong(other)
+			wrong(lately)
 		}
 	}
-	if h := v.holds.clients[other]; h == nil || h.wrongs != 2 {
+	if h := hs.of[lately]; h == nil || h.wrongs != 2 {
 		t.Error("one that was wrong lately is forgotten before others")
 	}
-	if n, m := len(v.holds.clients), v.holds.wrong.Len(); n != maxHeld || m != maxHeld {
-		t.Errorf("%d clients, %d wrong, want %d", n, m, maxHeld)
+	if n, m := len(hs.of), hs.wrong.Len(); n != maxHeld || m != maxHeld {
+		t.Errorf("%d keys, %d wrong, want %d", n, m, maxHeld)
 	}
-	if v.holds.clients[netip.MustParseAddr("10.0.0.0")] != nil {
+	if hs.of[of(0)] != nil {
 		t.Error("the oldest is not the one that was forgotten")
 	}
-	h, err := v.holds.enter(t.Context(), home)
+	right := key{31: 2}
+	h, err := hs.enter(t.Context(), right)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.holds.leave(h, false)
-	if v.holds.clients[home] != nil {
-		t.Error("a client that was right stays in the table")
+	hs.leave(h, false)
+	if hs.of[right] != nil {
+		t.Error("one that was right stays in the table")
 	}
 
 	c, now := cache{max: 10, age: time.Minute}, time.Now()
