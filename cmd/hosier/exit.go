@@ -36,8 +36,8 @@ type exit struct {
 	dir  string        // of the daemons that it runs; "" if none
 	over chan struct{} // closed once it has ended
 
-	broken atomic.Int64 // until when it is taken not to work, in Unix ns
-	news   news         // what the log has of that
+	broken atomic.Pointer[time.Time] // until when it is taken not to work; nil if it works
+	news   news                      // what the log has of that
 
 	mu      sync.Mutex
 	open    int         // connections that use it
@@ -194,14 +194,18 @@ func (x *exit) judged(until time.Time) {
 	switch {
 	case x.pool != nil:
 	case until.IsZero():
-		x.broken.Store(0)
+		x.broken.Store(nil)
 	default:
-		x.broken.Store(until.UnixNano())
+		until := until // no allocation for one that works
+		x.broken.Store(&until)
 	}
 }
 
 // ready reports whether it can serve, as far as is known.
-func (x *exit) ready() bool { return x.hasTor() && time.Now().UnixNano() >= x.broken.Load() }
+func (x *exit) ready() bool {
+	until := x.broken.Load()
+	return x.hasTor() && (until == nil || !time.Now().Before(*until)) // by the monotonic clock: the other one may be set
+}
 
 // hasTor reports whether a tor is ready, where it needs one.
 func (x *exit) hasTor() bool { return x.pool == nil || x.pool.Ready() }

@@ -124,3 +124,29 @@ func TestNews(t *testing.T) {
 		}
 	})
 }
+
+// A proxy that failed is taken not to work for a time that a clock which is set does not change.
+func TestBrokenByMonotonicClock(t *testing.T) {
+	x := new(exit)
+	x.judged(time.Now().Add(brokenTime))
+	if until := *x.broken.Load(); until == until.Round(0) { // in a bubble it has none
+		t.Errorf("until %v, without a monotonic reading", until)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		x := new(exit)
+		x.judged(time.Now().Add(brokenTime))
+		time.Sleep(brokenTime - 1)
+		if x.ready() {
+			t.Error("ready too early")
+		}
+		time.Sleep(1)
+		if !x.ready() {
+			t.Error("not ready when the time is over")
+		}
+		x.judged(time.Now().Add(brokenTime))
+		x.judged(time.Time{})
+		if !x.ready() {
+			t.Error("not ready though it works")
+		}
+	})
+}

@@ -33,11 +33,14 @@ const (
 // Check answers requests for CheckName, port 80, with what the proxy sees of them, and
 // leads nowhere else. It is a way out of package proxy. Browsers get an answer by the link
 // of a page alone: otherwise any web page could see whether it comes through this proxy.
-type Check struct{ key [32]byte }
+type Check struct {
+	key  [32]byte
+	born time.Time
+}
 
 // NewCheck returns a Check with a key of its own.
 func NewCheck() *Check {
-	c := new(Check)
+	c := &Check{born: time.Now()}
 	rand.Read(c.key[:]) // never fails
 	return c
 }
@@ -54,8 +57,12 @@ func (c *Check) Answers(r *socks.Request) bool {
 
 // URL is where a browser sees whether it comes through the proxy.
 func (c *Check) URL(now time.Time) string {
-	return "http://" + CheckName + "/" + c.token(now.Unix()/int64(checkPeriod/time.Second))
+	return "http://" + CheckName + "/" + c.token(c.period(now))
 }
+
+// period returns the number of the period of now since c was made. A clock that is set does
+// not end it.
+func (c *Check) period(now time.Time) int64 { return int64(now.Sub(c.born) / checkPeriod) }
 
 func (c *Check) token(period int64) string {
 	h := hmac.New(sha256.New, c.key[:])
@@ -64,7 +71,7 @@ func (c *Check) token(period int64) string {
 }
 
 func (c *Check) isLink(path string, now time.Time) bool {
-	period := now.Unix() / int64(checkPeriod/time.Second)
+	period := c.period(now)
 	for _, p := range []int64{period, period - 1} {
 		if hmac.Equal([]byte(path), []byte("/"+c.token(p))) {
 			return true

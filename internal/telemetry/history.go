@@ -29,14 +29,15 @@ type Quantiles struct{ P50, P95 time.Duration }
 // history counts what happened, by minute, in a fixed amount of memory.
 type history struct {
 	mu       sync.Mutex
+	begun    time.Time    // when it was used first
 	minutes  [hour]minute // each at its number modulo their number
 	up, down int64        // as far as they are in minutes
 }
 
 // minute is a Minute that counts. Since it has its number nobody needs to clear those in
-// which nothing happens, and a clock that is set makes a gap and no more.
+// which nothing happens.
 type minute struct {
-	number      int64 // since 1970
+	number      int64 // since 1970, by a clock that nobody sets
 	connections int
 	failed      int
 	up, down    int64
@@ -44,7 +45,14 @@ type minute struct {
 	handshake, connect, firstByte spread
 }
 
-func minuteOf(t time.Time) int64 { return t.Unix() / 60 }
+// minuteOf returns the number of the minute of t by a clock that was right when h was used
+// first and is never set, so that no minute comes twice and none is left out. h.mu is held.
+func (h *history) minuteOf(t time.Time) int64 {
+	if h.begun.IsZero() {
+		h.begun = t
+	}
+	return h.begun.Add(t.Sub(h.begun)).Unix() / 60
+}
 
 // at returns the minute to count in. h.mu is held.
 func (h *history) at(number int64) *minute {
@@ -57,10 +65,9 @@ func (h *history) at(number int64) *minute {
 
 // ended counts a session in the minute in which it ended.
 func (h *history) ended(ses *proxy.Session, failed bool) {
-	number := minuteOf(ses.End)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	m := h.at(number)
+	m := h.at(h.minuteOf(ses.End))
 	m.connections++
 	if failed {
 		m.failed++
@@ -74,7 +81,7 @@ func (h *history) ended(ses *proxy.Session, failed bool) {
 func (h *history) moved(now time.Time, up, down int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	m := h.at(minuteOf(now))
+	m := h.at(h.minuteOf(now))
 	if up > h.up { // or another look was faster, and has more
 		m.up, h.up = m.up+up-h.up, up
 	}
@@ -83,25 +90,25 @@ func (h *history) moved(now time.Time, up, down int64) {
 	}
 }
 
-// last returns the last hour, the minute of now at the end.
+// last returns the last hour, the minute of now at the end, by the clock as it is set now.
 func (h *history) last(now time.Time) []Minute {
 	all := make([]Minute, hour)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	first := minuteOf(now) - hour + 1
+	first := h.minuteOf(now) - hour + 1
 	for i := range all {
 		number := first + int64(i)
-		all[i].At = time.Unix(number*60, 0)
 		if m := &h.minutes[uint64(number)%hour]; m.number == number {
 			all[i] = m.told()
 		}
+		all[i].At = time.Unix((now.Unix()/60-hour+1+int64(i))*60, 0)
 	}
 	return all
 }
 
 func (m *minute) told() Minute {
 	return Minute{
-		At: time.Unix(m.number*60, 0), Connections: m.connections, Failed: m.failed, Up: m.up, Down: m.down,
+		Connections: m.connections, Failed: m.failed, Up: m.up, Down: m.down,
 		Handshake: m.handshake.quantiles(), Connect: m.connect.quantiles(), FirstByte: m.firstByte.quantiles(),
 	}
 }
