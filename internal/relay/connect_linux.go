@@ -128,13 +128,14 @@ func (e *Engine) startTask(p *Pair) *Relay {
 		loop:     t.loop,
 		halfIdle: p.halfIdle(),
 		stay:     settleAfter,
+		care:     fresh,
 	}
 	w.runner = w
 	w.mu.Lock()
 	t.handOver(w)
 	e.limits.watch(&w.seat, p.Idle)
 	w.sendFirst(p)
-	e.loops.keeper.begin(e)
+	e.keep()
 	if e.isClosed() {
 		w.stop(ErrClosed)
 	}

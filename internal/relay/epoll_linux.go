@@ -17,6 +17,7 @@ type eventLoops struct {
 	begin sync.Once
 	born  time.Time
 	all   []*eventLoop // none if they could not be started
+	made  atomic.Bool  // all is as it stays
 	next  atomic.Uint32
 	pipes pipePool
 
@@ -62,6 +63,7 @@ func (e *Engine) pick() *eventLoop {
 	l := &e.loops
 	l.begin.Do(func() {
 		l.all = e.makeLoops()
+		l.made.Store(true)
 		for _, one := range l.all {
 			go one.run()
 		}

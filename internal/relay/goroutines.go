@@ -34,6 +34,11 @@ type copier struct {
 	halfIdle time.Duration
 	writing  [2]atomic.Bool // the destination has not taken yet what it was given
 
+	// For the keeper: what carries each destination, and how much of what it was given
+	// has arrived.
+	tcp     [2]atomic.Pointer[net.TCPConn]
+	arrived [2]int64
+
 	mu    sync.Mutex
 	ended int     // directions
 	whole [2]bool // by direction: its destination was given its end, in order
@@ -50,10 +55,12 @@ func (e *Engine) startCopier(p *Pair) *Relay {
 		engine:   e,
 		conns:    [2]net.Conn{toServer: p.Server, toClient: p.Client},
 		halfIdle: p.halfIdle(),
+		arrived:  [2]int64{-1, -1}, // a reply may be under way
 	}
 	c.runner = c
 	e.addCopier(c)
 	e.limits.watch(&c.seat, p.Idle)
+	e.keep()
 	if e.isClosed() {
 		c.cut(ErrClosed)
 	}
@@ -98,6 +105,9 @@ func (c *copier) move(d direction, early []byte) *failure {
 	// If these fail, so do reads and writes, which report it.
 	_ = c.conns[d.back()].SetReadDeadline(time.Time{})
 	_ = c.conns[d].SetWriteDeadline(time.Time{})
+	if tcp, ok := below(c.conns[d]).(*net.TCPConn); ok {
+		c.tcp[d].Store(tcp)
+	}
 	if fail := c.write(d, early); fail != nil {
 		return fail
 	}
@@ -169,7 +179,7 @@ func (c *copier) write(d direction, b []byte) *failure {
 	for len(b) > 0 {
 		n, err := c.conns[d].Write(b[:min(len(b), writeChunk)])
 		if n > 0 {
-			c.count(d, n)
+			c.count(c.engine, d, n)
 			c.engine.limits.touch(&c.seat)
 		}
 		if err != nil {

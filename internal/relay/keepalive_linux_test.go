@@ -90,7 +90,7 @@ func TestKeeperHoldsNobodyUp(t *testing.T) {
 	eventually(t, "the keeper to come to the first relay", func() bool {
 		first.mu.Lock()
 		defer first.mu.Unlock()
-		return first.kept
+		return first.care&isKept != 0
 	})
 	go func() {
 		k.begin(e)

@@ -15,6 +15,7 @@ type eventLoops struct{}
 func (e *Engine) startInLoop(*Pair) *Relay              { return nil }
 func (e *Engine) startTask(*Pair) *Relay                { return nil }
 func (e *Engine) acceptors(net.Listener) []net.Listener { return nil }
+func (e *Engine) keep()                                 {}
 func (*eventLoops) cut(error)                           {}
 func (*eventLoops) stop()                               {}
 

@@ -111,7 +111,8 @@ type Result struct {
 	// not have read them all.
 	Up, Down int64
 
-	// First is when the client was first given something; zero if it never was.
+	// First is when the client was first given something; zero if it never was. It has a
+	// monotonic clock reading.
 	First time.Time
 
 	// Err is nil if both directions ended as their senders wished, ErrIdle or
@@ -217,7 +218,7 @@ func (e *Engine) isClosed() bool {
 type Relay struct {
 	seat                  // in the limits of its engine
 	moved [2]atomic.Int64 // by direction
-	first atomic.Int64    // when the client was first given something, in Unix ns
+	first atomic.Int64    // when the client was first given something, on the clock of the wheel
 	done  func(Result)
 }
 
@@ -247,10 +248,11 @@ func (r *Relay) Bytes() (up, down int64) {
 	return r.moved[toServer].Load(), r.moved[toClient].Load()
 }
 
-// count notes that the destination of d took n bytes, which are more than none.
-func (r *Relay) count(d direction, n int) {
+// count notes that the destination of d took n bytes, which are more than none. A clock that is
+// set meanwhile changes nothing.
+func (r *Relay) count(e *Engine, d direction, n int) {
 	if r.moved[d].Add(int64(n)) == int64(n) && d == toClient {
-		r.first.Store(time.Now().UnixNano())
+		r.first.Store(max(int64(e.limits.elapsed()), 1))
 	}
 }
 
@@ -267,7 +269,7 @@ func (r *Relay) report(e *Engine, err error) {
 		res := Result{Err: err}
 		res.Up, res.Down = r.Bytes()
 		if ns := r.first.Load(); ns != 0 {
-			res.First = time.Unix(0, ns)
+			res.First = e.limits.begun.Add(time.Duration(ns))
 		}
 		r.done(res)
 	}

@@ -169,6 +169,9 @@ func (j *joined) want(up, down int64, err error) {
 	if !errors.Is(r.Err, err) {
 		j.t.Errorf("Result.Err = %v, want %v", r.Err, err)
 	}
+	if r.Down > 0 && r.First == r.First.Round(0) {
+		j.t.Errorf("Result.First is %v, which moves when the clock is set", r.First)
+	}
 	if r.First.IsZero() == (r.Down > 0) || time.Until(r.First) > 0 || r.Down > 0 && time.Since(r.First) > 10*patience {
 		j.t.Errorf("Result.First is %v, with %d bytes down", r.First, r.Down)
 	}

@@ -67,8 +67,11 @@ func (w *wheel) begin() {
 	}
 }
 
+// elapsed returns the time since tick 0.
+func (w *wheel) elapsed() time.Duration { return time.Since(w.begun) }
+
 // touch notes that something moved in r.
-func (w *wheel) touch(r *seat) { r.last.Store(int64(time.Since(w.begun))) }
+func (w *wheel) touch(r *seat) { r.last.Store(int64(w.elapsed())) }
 
 // watch gives r a limit, counted from now, in place of the one it had.
 func (w *wheel) watch(r *seat, limit time.Duration) {
@@ -81,7 +84,7 @@ func (w *wheel) watch(r *seat, limit time.Duration) {
 		return
 	}
 	if w.relays == 0 {
-		w.now = int64(time.Since(w.begun) / tick)
+		w.now = int64(w.elapsed() / tick)
 	}
 	at := w.insert(r)
 	if w.relays == 1 || at < w.next {
@@ -102,7 +105,7 @@ func (w *wheel) forget(r *seat) {
 // turn ends the relays whose limit is over. The timer calls it.
 func (w *wheel) turn() {
 	w.mu.Lock()
-	expired := w.advance(int64(time.Since(w.begun) / tick))
+	expired := w.advance(int64(w.elapsed() / tick))
 	if w.relays > 0 {
 		at, _ := w.soonest()
 		w.set(at)
@@ -199,7 +202,7 @@ func (w *wheel) remove(r *seat) {
 // set sets the timer for tick at.
 func (w *wheel) set(at int64) {
 	w.next = at
-	d := time.Duration(at)*tick - time.Since(w.begun)
+	d := time.Duration(at)*tick - w.elapsed()
 	if w.timer == nil {
 		w.timer = time.AfterFunc(d, w.turn)
 	} else {

@@ -39,7 +39,7 @@ type wire struct {
 	err      error    // the first cause
 	fds      [2]int32 // the destination of each direction
 	slot     int32
-	kept     bool  // the server's side has keep-alive
+	care     care
 	stay     uint8 // how many events it stays with the loop that accepted the client
 	over     bool  // nothing moves any more
 	released bool  // the descriptors are closed
@@ -90,7 +90,7 @@ func (e *Engine) startInLoop(p *Pair) *Relay {
 		loop:     l,
 		halfIdle: p.halfIdle(),
 		fds:      [2]int32{toServer: int32(toServerFD), toClient: int32(toClientFD)},
-		kept:     true, // or not, as package net was asked
+		care:     fresh | isKept, // or not, as package net was asked
 	}
 	w.runner = w
 	w.start(p)
@@ -107,6 +107,7 @@ func (w *wire) start(p *Pair) {
 	w.loop.engine.limits.watch(&w.seat, p.Idle)
 	w.watchBoth()
 	w.sendFirst(p)
+	w.loop.engine.keep()
 	if w.loop.engine.isClosed() {
 		w.stop(ErrClosed)
 	}
@@ -368,7 +369,8 @@ func (w *wire) put(d direction, b []byte) (rest []byte) {
 // took notes that the destination of d took n bytes, which may be none.
 func (w *wire) took(d direction, n int) {
 	if n > 0 {
-		w.count(d, n)
+		w.count(w.loop.engine, d, n)
+		w.care |= underWay << d
 		if w.limit > 0 {
 			w.loop.engine.limits.touch(&w.seat)
 		}
