@@ -33,7 +33,7 @@ func serveCommand() *cobra.Command {
 		Short: "Run the proxy",
 		Long: `serve runs the proxy until it is interrupted. Each listener takes SOCKS4, 4A and 5,
 Tor's RESOLVE and RESOLVE_PTR, and HTTP CONNECT. Names travel to the way out (--via) as
-they are, and nothing goes any other way.
+they are, and nothing leaves by an egress that you did not name.
 
 The flags say what the keys of the same names say at the top of a configuration file
 (--config, hosier.toml(5)), and win over it. SIGHUP, or hosier reload, reads the file again;
