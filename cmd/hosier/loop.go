@@ -25,12 +25,17 @@ func leadsBack(upstream string, a net.Addr) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return reaches(ip, here)
 	}
-	name := strings.ToLower(strings.TrimSuffix(host, "."))
-	if name == "localhost" || strings.HasSuffix(name, ".localhost") { // RFC 6761 section 6.3
+	if isLocalhost(host) {
 		return reaches(netip.AddrFrom4([4]byte{127, 0, 0, 1}), here) || reaches(netip.IPv6Loopback(), here)
 	}
 	own, err := os.Hostname()
-	return err == nil && here.IP.IsUnspecified() && strings.EqualFold(name, own)
+	return err == nil && here.IP.IsUnspecified() && strings.EqualFold(strings.TrimSuffix(host, "."), own)
+}
+
+// isLocalhost reports whether the name is loopback by itself (RFC 6761 section 6.3).
+func isLocalhost(name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
 // reaches reports whether a connection to ip, at the port of the listener, comes to the listener.

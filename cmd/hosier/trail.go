@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"hosier/egress"
 	"hosier/egress/tor"
 	"hosier/internal/config"
 	"hosier/internal/fair"
@@ -141,13 +142,30 @@ func (e explainer) wayOut(l *config.Listener, r *socks.Request, d *rules.Decisio
 	case out.Kind != rules.Direct:
 		return steps, nil
 	case r.Addr.Name == "":
-		return steps, judgeAddress(l, r, d, r.Addr.IP)
+		if r.Command == socks.Resolve { // an address is its own answer
+			return steps, nil
+		}
+		return steps, refusedByDirect(l, r, d)
+	case isLocalhost(r.Addr.Name):
+		at := *r
+		at.Addr = socks.Addr{IP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: r.Addr.Port}
+		return append(steps, step{"dns", "nobody is asked: the name is loopback"}), refusedByDirect(l, &at, d)
 	}
 	text = cmp.Or(e.config.DNS, "this system's resolver") + "; what it answers is judged by the rules again"
 	if !isLocal(l, r.Listener) {
 		text += ", and must be public unless they name it"
 	}
 	return append(steps, step{"dns", text}), nil
+}
+
+// refusedByDirect returns the error by which direct refuses a request that has come to an address.
+func refusedByDirect(l *config.Listener, r *socks.Request, d *rules.Decision) error {
+	if r.Command != socks.Connect {
+		return judgeAddress(l, r, d, r.Addr.IP)
+	}
+	out := egress.Direct{Allow: func(r *socks.Request, ip netip.Addr) error { return judgeAddress(l, r, d, ip) }}
+	_, _, err := out.Plain(r)
+	return err
 }
 
 func (e explainer) egress(name string) *config.Egress {

@@ -100,6 +100,19 @@ func TestProxyHeaderUntrusted(t *testing.T) {
 	}
 }
 
+// A link-local peer has a zone, which no prefix has.
+func TestProxyHeaderLinkLocal(t *testing.T) {
+	f := &Front{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("fe80::/10")}}
+	client, server := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	go io.WriteString(client, "PROXY TCP4 192.0.2.7 127.0.0.1 4321 1080\r\n")
+	ses := &proxy.Session{Client: netip.MustParseAddrPort("[fe80::1%eth0]:1")}
+	if _, err := f.Prepare(t.Context(), ses, server); err != nil || ses.Client.String() != "192.0.2.7:4321" {
+		t.Errorf("client %v, %v", ses.Client, err)
+	}
+}
+
 func FuzzProxyHeader(f *testing.F) {
 	f.Add([]byte("PROXY TCP4 192.0.2.7 127.0.0.1 4321 1080\r\n"))
 	f.Add([]byte(signature2 + "\x21\x11\x00\x0c\xc0\x00\x02\x07\x7f\x00\x00\x01\x10\xe1\x04\x38"))
