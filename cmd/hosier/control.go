@@ -14,12 +14,7 @@ import (
 	"hosier/internal/listen"
 )
 
-const (
-	reloadTimeout = time.Minute // tors may have to be looked for
-
-	// maxSocketPath is the least limit of the systems for the path of a Unix socket.
-	maxSocketPath = 103
-)
+const reloadTimeout = time.Minute // tors may have to be looked for
 
 func statusSocket(dir string) string { return filepath.Join(dir, "hosier.sock") }
 
@@ -72,9 +67,8 @@ func listenControl(ctx context.Context, asked string) (net.Listener, error) {
 		return nil, err
 	}
 	path := statusSocket(dir)
-	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("state directory: %s has %d bytes, and the path of a Unix socket at most %d: choose a shorter --state-dir",
-			path, len(path), maxSocketPath)
+	if err := listen.CheckPath(path); err != nil {
+		return nil, fmt.Errorf("state directory: %s: %w (--state-dir)", path, err)
 	}
 	if err := listen.RemoveStale(path); err != nil {
 		return nil, fmt.Errorf("%s: %w; give each hosier a --state-dir of its own", path, err)

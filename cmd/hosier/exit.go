@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -252,6 +253,7 @@ func spawn(ctx context.Context, e config.Egress, asked string, n int) ([]tor.Mem
 		return nil, "", err
 	}
 	dir = spawnDir(dir, e)
+	lines = bytes.TrimPrefix(lines, []byte("\ufeff")) // the byte order mark of editors of Windows
 	members, err := tor.Spawn(ctx, "", dir, n, string(lines))
 	return members, dir, err
 }

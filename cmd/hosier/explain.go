@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -140,26 +141,27 @@ func (e explainer) request(l *config.Listener, q question) (*socks.Request, erro
 // explainedTarget reads a URL, host:port, or a host alone, whose port is taken to be 443.
 func explainedTarget(text string) (socks.Addr, error) {
 	const port = 443
-	if u, err := url.Parse(text); err == nil && u.Host != "" {
-		a, err := socks.ParseHost(u.Hostname())
-		if err != nil {
-			return a, fmt.Errorf("%s: %w", u.Redacted(), err)
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		if strings.Contains(text, "://") {
+			return socks.Addr{}, errors.New("this is not a URL that can be read: check its host and port")
 		}
-		a.Port = port
-		if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
-			a.Port = uint16(n)
-		} else if n, err := net.LookupPort("tcp", u.Scheme); err == nil { // of /etc/services: asks nobody
-			a.Port = uint16(n)
-		}
-		return a, nil
+		return parseTarget(text, port)
 	}
-	if a, err := socks.ParseAddr(text); err == nil {
-		return a, nil
-	}
-	a, err := socks.ParseHost(text)
+	a, err := parseHost(u.Hostname())
 	if err != nil {
-		return a, fmt.Errorf("%q is neither a URL nor host:port: %w", text, err)
+		return a, fmt.Errorf("%s: %w", u.Redacted(), err)
 	}
-	a.Port = port
+	switch n, err := strconv.ParseUint(u.Port(), 10, 16); {
+	case err == nil:
+		a.Port = uint16(n)
+	case u.Port() != "":
+		return a, fmt.Errorf("%s: the port is not a number from 0 to 65535", u.Redacted())
+	default:
+		a.Port = port
+		if n, err := net.LookupPort("tcp", u.Scheme); err == nil { // of /etc/services: asks nobody
+			a.Port = uint16(n)
+		}
+	}
 	return a, nil
 }

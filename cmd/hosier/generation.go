@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -408,7 +409,7 @@ func loadTLS(certFile, keyFile, clientCA string) (*tls.Config, error) {
 	if certFile == "" {
 		return nil, nil
 	}
-	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	cert, err := loadKeyPair(certFile, keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("tls-cert and tls-key: %w", err)
 	}
@@ -416,7 +417,7 @@ func loadTLS(certFile, keyFile, clientCA string) (*tls.Config, error) {
 	if clientCA == "" {
 		return t, nil
 	}
-	text, err := os.ReadFile(clientCA)
+	text, err := readPEM(clientCA)
 	if err != nil {
 		return nil, fmt.Errorf("tls-client-ca: %w", err)
 	}
@@ -425,6 +426,24 @@ func loadTLS(certFile, keyFile, clientCA string) (*tls.Config, error) {
 		return nil, fmt.Errorf("tls-client-ca %s: there is no certificate in PEM form in it", clientCA)
 	}
 	return t, nil
+}
+
+func loadKeyPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := readPEM(certFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := readPEM(keyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
+}
+
+// readPEM leaves out a byte order mark, behind which Go sees no block of PEM.
+func readPEM(file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	return bytes.TrimPrefix(text, []byte("\ufeff")), err
 }
 
 // leadsToListener returns the egress that leads back to the listener at a, nil if none does.

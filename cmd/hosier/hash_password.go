@@ -109,6 +109,6 @@ func askOnce(ctx context.Context, terminal int, prompts io.Writer, prompt string
 		return string(a.text), a.err
 	case <-ctx.Done():
 		term.Restore(terminal, before)
-		return "", ctx.Err()
+		return "", errors.New("interrupted, so nothing was made")
 	}
 }

@@ -151,10 +151,8 @@ func (o *probeOptions) config(addr string) (cfg probe.Config, done func(), err e
 	if _, err := probe.Select(cfg.Profile, o.only); err != nil {
 		return cfg, done, usageError{fmt.Errorf("--only: %w: hosier probe list names them", err)}
 	}
-	if !strings.HasPrefix(addr, "unix:") {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return cfg, done, usageError{fmt.Errorf("%s: write the proxy's address as host:port or unix:/path", addr)}
-		}
+	if cfg.Proxy, err = parseServer(addr); err != nil {
+		return cfg, done, usageError{fmt.Errorf("%s: %w", addr, err)}
 	}
 	if cfg.Host, err = netip.ParseAddr(o.host); err != nil {
 		return cfg, done, usageError{fmt.Errorf("--target-ip %s: this is no IP address", o.host)}

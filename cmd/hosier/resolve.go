@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"hosier/internal/listen"
 	"hosier/socks"
 )
 
@@ -50,8 +48,8 @@ address of a name, or with -x for the name of an address. Nothing is looked up h
 	return cmd
 }
 
-// check judges the options.
-func (o resolveOptions) check() error {
+// check judges the options, and makes what is written of the proxy ready to be dialled.
+func (o *resolveOptions) check() (err error) {
 	switch {
 	case o.v4 && o.v5:
 		return errors.New("-4 and -5: choose one")
@@ -60,8 +58,9 @@ func (o resolveOptions) check() error {
 	case o.timeout < 0:
 		return fmt.Errorf("--timeout %v: a time cannot be negative", o.timeout)
 	}
-	if _, port, err := net.SplitHostPort(o.proxy); (err != nil || port == "") && !listen.IsUnix(o.proxy) {
-		return fmt.Errorf("--proxy %s: write host:port, such as 127.0.0.1:1080, or unix:/path", o.proxy)
+	written := o.proxy
+	if o.proxy, err = parseServer(written); err != nil {
+		return fmt.Errorf("--proxy %s: %w", written, err)
 	}
 	return nil
 }
@@ -87,10 +86,11 @@ func resolve(ctx context.Context, o resolveOptions, target string) (answer strin
 		}
 		return printable(answer), nil
 	}
-	if _, err := socks.ParseHost(target); err != nil {
+	host, err := parseHost(target)
+	if err != nil {
 		return "", usageError{fmt.Errorf("%q is neither a name nor an address: %w", target, err)}
 	}
-	ip, err := d.Resolve(ctx, target)
+	ip, err := d.Resolve(ctx, host.Host())
 	if err != nil {
 		return "", explain(err, o, target)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"hosier/egress/tor"
 	"hosier/internal/config"
+	"hosier/internal/listen"
 	"hosier/socks"
 )
 
@@ -125,17 +126,20 @@ func parseTorAddress(text string) (string, error) {
 		if !filepath.IsAbs(path) {
 			return "", fmt.Errorf("%s: write the whole path, such as unix:/run/tor/socks", address)
 		}
-		return address, nil
+		return address, listen.CheckPath(path)
 	}
 	host, port, err := net.SplitHostPort(address)
-	n, perr := strconv.ParseUint(port, 10, 16)
-	if _, herr := socks.ParseHost(host); err != nil || perr != nil || herr != nil || n == 0 {
+	a, herr := parseHost(host)
+	if err != nil || herr != nil || strings.Trim(port, "0123456789") != "" || port == "" {
 		return "", fmt.Errorf("%q: write host:port, such as 127.0.0.1:9050, or unix:/path", address)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", fmt.Errorf("%q: %w", address, errPort)
 	}
 	if isUnspecified(host) {
 		return "", fmt.Errorf("%s: %w", address, errUnspecified)
 	}
-	return address, nil
+	return net.JoinHostPort(a.Host(), port), nil
 }
 
 func parseSpawn(via string) (daemons int, err error) {

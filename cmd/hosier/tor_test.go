@@ -39,7 +39,7 @@ func TestParseTor(t *testing.T) {
 	for via, want := range map[string]string{
 		"tor://":                              "write host:port",
 		"tor://a":                             "write host:port",
-		"tor://a:0":                           "write host:port",
+		"tor://a:0":                           "the port is not a number from 1 to 65535",
 		"tor://a:1,":                          "write host:port",
 		"tor://a:1,a:1":                       "is there twice",
 		"tor://a:1/path":                      "write host:port",

@@ -34,6 +34,9 @@ func parseProxy(via string, judge func(net.Conn) error) (egress.Egress, error) {
 	if err != nil {
 		return nil, err
 	}
+	if u.Host, err = asciiHost(u); err != nil {
+		return nil, fmt.Errorf("%s: %w", u.Redacted(), err)
+	}
 	var out egress.Egress
 	auth := viaAuth(u)
 	switch u.Scheme {
@@ -68,6 +71,15 @@ func parseURL(via string) (*url.URL, error) {
 
 var errNotURL = errors.New("this is not a URL; write direct, socks5://, socks4a://, http:// or tor://, and then " +
 	"host:port or user:password@host:port, where %40 is an @ in a password, %2F a / and %25 a %")
+
+// asciiHost returns host:port of a URL with the host as DNS has it.
+func asciiHost(u *url.URL) (string, error) {
+	host, err := rules.ToASCII(u.Hostname())
+	if err != nil || host == u.Hostname() {
+		return u.Host, err
+	}
+	return net.JoinHostPort(host, u.Port()), nil
+}
 
 // checkAddress tells whether the URL is one of a host and a port.
 func checkAddress(u *url.URL) error {

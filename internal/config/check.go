@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"hosier/internal/rules"
 )
@@ -57,6 +58,9 @@ func (r *reader) shortListeners(d *draft) {
 	c.Listeners = append(short, c.Listeners...)
 }
 
+// maxPath is how many bytes the path of a Unix socket has at most on this system.
+const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
 // checkAddress tells whether an address can be listened on without a lookup, and returns
 // it, or "".
 func (r *reader) checkAddress(text string, at rules.Pos) string {
@@ -71,6 +75,8 @@ func (r *reader) checkAddress(text string, at rules.Pos) string {
 		r.fail(at, `%s: write the whole path, such as "unix:/run/hosier/socks.sock"`, shown(text))
 	case kind == "systemd" && (rest == "" || strings.ContainsAny(rest, ":/ ")):
 		r.fail(at, "%s: behind systemd: stands what FileDescriptorName= of the socket unit says", shown(text))
+	case kind == "unix" && len(rest) > maxPath:
+		r.fail(at, "the path of a Unix socket has at most %d bytes, and %s has %d; choose a shorter one", maxPath, shown(rest), len(rest))
 	case kind == "unix" || kind == "systemd":
 		return text
 	default:

@@ -242,7 +242,11 @@ func (r *reader) listenerKeys(l *Listener) []key {
 
 // parseHostName returns the host name in lower case, without the dot at its end.
 func parseHostName(text string) (string, error) {
-	a, err := socks.ParseHost(text)
+	ascii, err := rules.ToASCII(text)
+	if err != nil {
+		return "", err
+	}
+	a, err := socks.ParseHost(ascii)
 	if err != nil || a.Name == "" {
 		return "", errors.New(`write a host name such as "gateway.lan", without a port; an address is known without being written here`)
 	}

@@ -215,6 +215,10 @@ func ParseDest(text string) (Dest, error) {
 		return Dest{}, fmt.Errorf("a star stands alone; names below another are .%s", rest)
 	}
 	host, suffix := strings.CutPrefix(text, ".")
+	host, err := ToASCII(host)
+	if err != nil {
+		return Dest{}, err
+	}
 	a, err := socks.ParseHost(host)
 	switch {
 	case err != nil && strings.Contains(text, ":"):

@@ -73,6 +73,10 @@ func parse(r io.Reader, file string) (*List, error) {
 	case len(text) > maxFile:
 		return nil, fmt.Errorf("file of users: %s is larger than %d MiB", file, maxFile>>20)
 	}
+	if bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}) {
+		return nil, &LineError{file, 1, "this file is UTF-16, and must be UTF-8: save it as UTF-8"}
+	}
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // the byte order mark of editors of Windows
 	l, lines, errs, n := &List{users: map[string]*secret{}, sum: sha256.Sum256(text)}, map[string]int{}, []error(nil), 0
 	for line := range bytes.Lines(text) {
 		n++

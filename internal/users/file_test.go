@@ -37,7 +37,10 @@ func TestLines(t *testing.T) {
 		{"space after the name", "alice :" + goodArgon2, `users:1: user "alice ": the name has a space at its beginning or end`},
 		{"control character", "a\x1b[2J:" + goodArgon2, `users:1: user "a\x1b[2J": the name has a character that cannot be printed`},
 		{"not UTF-8", "a\xff:" + goodArgon2, `users:1: user "a\xff": the name has a character that cannot be printed`},
-		{"byte order mark", "\ufeffalice:" + goodArgon2, `users:1: user "\ufeffalice": the name has a character that cannot be printed`},
+		{"byte order mark", "\ufeffalice:" + goodArgon2, ""},
+		{"byte order mark inside", "alice\ufeff:" + goodArgon2, `users:1: user "alice\ufeff": the name has a character that cannot be printed`},
+		{"UTF-16", "\xff\xfea\x00:\x00", "users:1: this file is UTF-16, and must be UTF-8: save it as UTF-8"},
+		{"UTF-16, the other order", "\xfe\xff\x00a\x00:", "users:1: this file is UTF-16, and must be UTF-8: save it as UTF-8"},
 
 		{"no hash", "alice:", `users:1: user "alice": ` + kind},
 		{"plain", "alice:hunter2", `users:1: user "alice": ` + kind},

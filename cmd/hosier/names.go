@@ -1,0 +1,79 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	"hosier/internal/listen"
+	"hosier/internal/rules"
+	"hosier/socks"
+)
+
+// What people write as an address, in flags and arguments. Names of other scripts become
+// those that DNS has (see [rules.ToASCII]); nothing is looked up.
+
+var (
+	errServer = errors.New("write host:port, such as 127.0.0.1:1080, or unix:/path")
+	errPort   = errors.New("the port is not a number from 1 to 65535")
+)
+
+// parseHost is [socks.ParseHost] of what a person wrote.
+func parseHost(text string) (socks.Addr, error) {
+	ascii, err := rules.ToASCII(text)
+	if err != nil {
+		return socks.Addr{}, err
+	}
+	return socks.ParseHost(ascii)
+}
+
+// parseServer returns the host:port or unix:/path of a server to connect to, ready to be
+// dialled.
+func parseServer(text string) (string, error) {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+		if path == "" {
+			return "", errServer
+		}
+		if err := listen.CheckPath(path); err != nil {
+			return "", err
+		}
+		return text, nil
+	}
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || port == "" {
+		return "", errServer
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", errPort
+	}
+	if host == "" { // this host
+		return text, nil
+	}
+	if host, err = rules.ToASCII(host); err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// parseTarget reads host:port of what a client asks for, or a host alone, to which it adds
+// the port.
+func parseTarget(text string, port uint16) (socks.Addr, error) {
+	if i := strings.LastIndexByte(text, ':'); i >= 0 {
+		if host, err := parseHost(text[:i]); err == nil && (host.IP.Is4() || host.Name != "" || strings.HasPrefix(text, "[")) {
+			n, err := strconv.ParseUint(text[i+1:], 10, 16)
+			if err != nil {
+				return socks.Addr{}, fmt.Errorf("%q: the port is not a number from 0 to 65535", text)
+			}
+			host.Port = uint16(n)
+			return host, nil
+		}
+	}
+	a, err := parseHost(text)
+	if err != nil {
+		return a, fmt.Errorf("%q is neither a URL nor host:port: %w", text, err)
+	}
+	a.Port = port
+	return a, nil
+}
