@@ -108,7 +108,7 @@ func TestProxyHeaderLinkLocal(t *testing.T) {
 	defer server.Close()
 	go io.WriteString(client, "PROXY TCP4 192.0.2.7 127.0.0.1 4321 1080\r\n")
 	ses := &proxy.Session{Client: netip.MustParseAddrPort("[fe80::1%eth0]:1")}
-	if _, err := f.Prepare(t.Context(), ses, server); err != nil || ses.Client.String() != "192.0.2.7:4321" {
+	if err := f.Identify(t.Context(), ses, server); err != nil || ses.Client.String() != "192.0.2.7:4321" {
 		t.Errorf("client %v, %v", ses.Client, err)
 	}
 }
