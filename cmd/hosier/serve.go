@@ -37,7 +37,10 @@ they are, and nothing leaves by an egress that you did not name.
 
 The flags say what the keys of the same names say at the top of a configuration file
 (--config, hosier.toml(5)), and win over it. SIGHUP, or hosier reload, reads the file again;
-without a file SIGHUP, such as from a terminal that is closed, ends hosier in order.`,
+without a file SIGHUP, such as from a terminal that is closed, ends hosier in order.
+
+On Linux nine tenths of the memory that the cgroup may have (that of a container, or of a unit
+with MemoryMax=) count as GOMEMLIMIT, unless that is set.`,
 		Example: `  hosier serve
   hosier serve --via socks5://user:password@proxy.example:1080
   hosier serve --via tor
@@ -183,6 +186,7 @@ func serve(ctx context.Context, s source, stderr io.Writer) error {
 	if err := d.start(ctx, c); err != nil {
 		return errors.Join(err, d.close())
 	}
+	limitMemory(os.DirFS("/"), d.log)
 	// What was only needed to start goes, and the collector's own books, which it begins in
 	// its first two rounds, are there before a client is.
 	runtime.GC()
