@@ -2,14 +2,15 @@ package users
 
 import (
 	"context"
-	"runtime"
+	"runtime/debug"
 	"sync"
 
 	"hosier/internal/fair"
 )
 
-// collectFrom is the memory of a hash, in KiB, from which on it is collected before the next
-// one may begin: the collector alone would let three of 64 MiB and more stand there.
+// collectFrom is the memory of a hash, in KiB, from which on it is given back to the system
+// before the next one may begin, which takes some hundredths of what the hash took. The
+// collector alone would let several of 64 MiB stand there, or their gaps.
 const collectFrom = 8 << 10
 
 // workers are the right to compute hashes. Clients that wait take turns, those that were
@@ -66,7 +67,7 @@ func (w *workers) acquire(ctx context.Context, a attempt) error {
 // release ends a hash that took so much memory, in KiB.
 func (w *workers) release(a attempt, memory uint32) {
 	if memory >= collectFrom {
-		runtime.GC()
+		debug.FreeOSMemory()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
