@@ -113,13 +113,14 @@ func (a *acceptor) watch() error {
 	if a.watched || a.fd < 0 {
 		return nil
 	}
-	a.watched = true
 	event := unix.EpollEvent{
 		Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE | unix.EPOLLET,
 		Fd:     t.slot,
 		Pad:    int32(toClient),
 	}
-	return os.NewSyscallError("epoll_ctl", epollCtl(t.loop.waiter.epoll, unix.EPOLL_CTL_ADD, a.fd, &event))
+	err := epollCtl(t.loop.waiter.epoll, unix.EPOLL_CTL_ADD, a.fd, &event)
+	a.watched = err == nil
+	return os.NewSyscallError("epoll_ctl", err)
 }
 
 // unwatch undoes watch, if there is anything to undo.

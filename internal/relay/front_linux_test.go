@@ -472,3 +472,109 @@ func TestFrontClosedWhileConnecting(t *testing.T) {
 		e.Close()
 	}
 }
+
+// A task that leaves its loop when no descriptor is to be had keeps its connection.
+func TestLeaveWithoutDescriptors(t *testing.T) {
+	for name, use := range map[string]func(*testing.T, *Engine, net.Conn, *net.TCPConn){
+		"talk":       talkInFile,
+		"reset":      func(t *testing.T, _ *Engine, c net.Conn, far *net.TCPConn) { Reset(c); expectReset(t, far) },
+		"relay":      relayOfFile,
+		"deadline":   deadlineOfFile,
+		"from afar":  closeFileFromAfar,
+		"closed far": closedFarOfFile,
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := openFiles(t)
+			e := &Engine{Loops: 1}
+			left := make(chan net.Conn)
+			done := make(chan struct{})
+			far := visitor(t, frontend(t, e, func(c net.Conn) {
+				if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+					t.Error(err)
+				}
+				ordinary := c
+				withoutNewFiles(t, func() { ordinary = Leave(c) })
+				if _, ok := ordinary.(*fileConn); !ok {
+					t.Errorf("left with a %T: there was a descriptor", ordinary)
+				}
+				left <- ordinary
+				<-done
+			}))
+			far.Write([]byte("x"))
+			c := <-left
+			use(t, e, c, far)
+			c.Close()
+			if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("write after closing: %v", err)
+			}
+			close(done)
+			far.Close()
+			e.Close()
+			eventually(t, "descriptors are as before", func() bool { return openFiles(t) <= before+1 }) // the listener's
+		})
+	}
+}
+
+func talkInFile(t *testing.T, _ *Engine, c net.Conn, far *net.TCPConn) {
+	if l, r := far.LocalAddr().String(), c.RemoteAddr().String(); l != r {
+		t.Errorf("remote address is %s, want %s", r, l)
+	}
+	if l, r := c.LocalAddr().String(), far.RemoteAddr().String(); l != r {
+		t.Errorf("local address is %s, want %s", l, r)
+	}
+	const size = 1 << 20
+	together(
+		func() { send(t, c, newStream(1), size) },
+		func() { send(t, far, newStream(2), size) },
+		func() { expect(t, c, newStream(2), size) },
+		func() { expect(t, far, newStream(1), size) },
+	)
+	endWriting(t, c)
+	expectEnd(t, far)
+	endWriting(t, far)
+	expectEnd(t, c)
+}
+
+func relayOfFile(t *testing.T, e *Engine, c net.Conn, far *net.TCPConn) {
+	target := echoServer(t)
+	server, err := net.Dial("tcp", target.String())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	ended := make(chan Result, 1)
+	r := e.Start(Pair{Client: c, Server: server, Done: func(r Result) { ended <- r }})
+	if !inLoop(r) {
+		t.Error("the relay is not in the loop, though there are descriptors again")
+	}
+	send(t, far, newStream(1), 100_000)
+	endWriting(t, far)
+	expect(t, far, newStream(1), 100_000)
+	expectEnd(t, far)
+	if r := <-ended; r.Err != nil || r.Up != 100_000 || r.Down != 100_000 {
+		t.Errorf("Result = %+v", r)
+	}
+}
+
+func deadlineOfFile(t *testing.T, _ *Engine, c net.Conn, _ *net.TCPConn) {
+	c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	_, err := c.Read(make([]byte, 1))
+	if timeout := net.Error(nil); !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("read ended with %v", err)
+	}
+}
+
+func closeFileFromAfar(t *testing.T, _ *Engine, c net.Conn, _ *net.TCPConn) {
+	time.AfterFunc(10*time.Millisecond, func() { c.Close() })
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("read ended with %v", err)
+	}
+}
+
+func closedFarOfFile(t *testing.T, _ *Engine, c net.Conn, far *net.TCPConn) {
+	far.SetLinger(0)
+	far.Close()
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("read ended with %v", err)
+	}
+}

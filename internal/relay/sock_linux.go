@@ -38,7 +38,15 @@ func (s *sock) opError(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	return &net.OpError{Op: op, Net: "tcp", Addr: s.RemoteAddr(), Err: err}
+	return opError(op, s.RemoteAddr(), err)
+}
+
+// opError says what failed as package net does, of which io.EOF is not.
+func opError(op string, remote net.Addr, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return &net.OpError{Op: op, Net: "tcp", Addr: remote, Err: err}
 }
 
 func (s *sock) Read(b []byte) (int, error) {
@@ -182,14 +190,13 @@ func (s *sock) CloseWrite() error {
 func (s *sock) SetLinger(sec int) error {
 	s.task.mu.Lock()
 	defer s.task.mu.Unlock()
-	if tcp, ok := s.ordinary.(*net.TCPConn); ok {
+	if tcp, ok := s.ordinary.(interface{ SetLinger(sec int) error }); ok {
 		return tcp.SetLinger(sec)
 	}
 	if s.fd < 0 {
 		return s.opError("set", net.ErrClosed)
 	}
-	linger := unix.Linger{Onoff: 1, Linger: int32(sec)}
-	return s.opError("set", os.NewSyscallError("setsockopt", unix.SetsockoptLinger(int(s.fd), unix.SOL_SOCKET, unix.SO_LINGER, &linger)))
+	return s.opError("set", setLinger(s.fd, sec))
 }
 
 func (s *sock) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.remote) }
@@ -252,27 +259,12 @@ func (s *sock) makeOrdinary() {
 	_ = epollCtl(s.task.loop.waiter.epoll, unix.EPOLL_CTL_DEL, int32(fd), nil)
 	f := os.NewFile(uintptr(fd), "tcp")
 	c, err := net.FileConn(f)
-	f.Close()
-	if err != nil {
-		s.ordinary = brokenConn{s, err}
-		return
+	if err == nil {
+		f.Close()
+	} else { // it works on a duplicate, for which there was no descriptor
+		c = &fileConn{f, s.RemoteAddr()}
 	}
 	_ = c.SetReadDeadline(s.deadline[reading])
 	_ = c.SetWriteDeadline(s.deadline[writing])
 	s.ordinary = c
 }
-
-// brokenConn is a connection for which there was no descriptor.
-type brokenConn struct {
-	*sock
-	err error
-}
-
-func (b brokenConn) Read([]byte) (int, error)         { return 0, b.err }
-func (b brokenConn) Write([]byte) (int, error)        { return 0, b.err }
-func (b brokenConn) Close() error                     { return nil }
-func (b brokenConn) CloseWrite() error                { return b.err }
-func (b brokenConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (b brokenConn) SetDeadline(time.Time) error      { return b.err }
-func (b brokenConn) SetReadDeadline(time.Time) error  { return b.err }
-func (b brokenConn) SetWriteDeadline(time.Time) error { return b.err }

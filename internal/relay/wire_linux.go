@@ -105,7 +105,9 @@ func (w *wire) start(p *Pair) {
 	p.Server.Close()
 	w.loop.wires.add(w)
 	w.loop.engine.limits.watch(&w.seat, p.Idle)
-	w.watchBoth()
+	if err := w.watchBoth(); err != nil {
+		w.stop(err)
+	}
 	w.sendFirst(p)
 	w.loop.engine.keep()
 	if w.loop.engine.isClosed() {
@@ -197,24 +199,35 @@ func (w *wire) settle(l *eventLoop) bool {
 	if to == l {
 		return false
 	}
-	for _, fd := range w.fds {
-		// If it fails the loop has events of nothing, which it bears.
-		_ = epollCtl(l.waiter.epoll, unix.EPOLL_CTL_DEL, fd, nil)
-	}
 	before := w.slot
 	w.loop = to
 	to.wires.add(w)
+	if w.watchBoth() != nil { // for want of room in an epoll: it stays, and may try no more
+		w.unwatchBoth(to)
+		to.wires.remove(w.slot)
+		w.loop, w.slot = l, before
+		return false
+	}
+	w.unwatchBoth(l)
 	l.wires.remove(before)
-	w.watchBoth()
 	return true
 }
 
-// watchBoth has the loop watch both sockets.
-func (w *wire) watchBoth() {
+// watchBoth has the loop of w watch both sockets.
+func (w *wire) watchBoth() error {
 	for d := range w.ways {
 		if err := w.watch(unix.EPOLL_CTL_ADD, direction(d)); err != nil {
-			w.stop(&failure{what: "watch for events", cause: err})
+			return &failure{what: "watch for events", cause: err}
 		}
+	}
+	return nil
+}
+
+// unwatchBoth undoes watchBoth.
+func (w *wire) unwatchBoth(l *eventLoop) {
+	for _, fd := range w.fds {
+		// If it fails the loop has events of nothing, which it bears.
+		_ = epollCtl(l.waiter.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 	}
 }
 
@@ -446,7 +459,7 @@ func (w *wire) release() {
 	for d, fd := range w.fds {
 		if failed || w.ways[d].cargo != nil || !inOrder && !(w.ways[d].ended && hasUnsent(int(fd))) {
 			// If it fails the peer sees an end without a reset.
-			_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			_ = setLinger(fd, 0)
 		}
 		closeFD(fd)
 		w.drop(direction(d))
@@ -470,6 +483,8 @@ func (w *wire) drop(d direction) {
 func streamSocket(c net.Conn) socket {
 	switch c := c.(type) {
 	case *net.TCPConn:
+		return c
+	case *fileConn:
 		return c
 	case *net.UnixConn:
 		if addr, ok := c.LocalAddr().(*net.UnixAddr); ok && addr.Net == "unix" {
