@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,13 +57,49 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
-func TestIsShortage(t *testing.T) {
+// What the poller or accept(2) says of one connection does not end the listener.
+func TestEndsListener(t *testing.T) {
 	for err, want := range map[error]bool{
-		syscall.EMFILE: true, syscall.ENFILE: true, syscall.ENOBUFS: true, syscall.ENOMEM: true, syscall.ECONNABORTED: true,
-		net.ErrClosed: false, syscall.EINVAL: false, errors.New("other"): false,
+		syscall.EMFILE: false, syscall.ENFILE: false, syscall.ENOBUFS: false, syscall.ENOMEM: false, syscall.ENOSPC: false,
+		syscall.ECONNABORTED: false, syscall.EPERM: false, syscall.EPROTO: false, syscall.ETIMEDOUT: false,
+		syscall.ENETDOWN: false, syscall.ENETUNREACH: false, syscall.EHOSTDOWN: false, syscall.EHOSTUNREACH: false,
+		syscall.ENOPROTOOPT: false, syscall.EOPNOTSUPP: false,
+		syscall.EBADF: true, syscall.EINVAL: true, syscall.ENOTSOCK: true,
+		net.ErrClosed: true, errors.New("other"): true,
 	} {
-		if got := isShortage(&net.OpError{Op: "accept", Err: err}); got != want {
+		if got := endsListener(&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", err)}); got != want {
+			t.Errorf("accept4: %v: %v, want %v", err, got, want)
+		}
+		if got := endsListener(&net.OpError{Op: "accept", Err: err}); got != want {
 			t.Errorf("%v: %v, want %v", err, got, want)
 		}
+		errno := syscall.Errno(0)
+		want = want && !errors.As(err, &errno)
+		if got := endsListener(&net.OpError{Op: "accept", Err: os.NewSyscallError("epoll_ctl", err)}); got != want {
+			t.Errorf("epoll_ctl: %v: %v, want %v", err, got, want)
+		}
 	}
+}
+
+// Each kind of failure is reported once, and names what to change if that helps.
+func TestAcceptFailuresInLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		b := backoff{log: slog.New(slog.NewTextHandler(&log, nil)), listener: "here"}
+		for range 100 {
+			for _, err := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC, syscall.ENOBUFS, syscall.EPERM, syscall.EPROTO} {
+				b.wait(t.Context(), os.NewSyscallError("accept4", err))
+				b.over()
+			}
+		}
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		for i, want := range []string{"ulimit -n", "fs.file-max", "fs.epoll.max_user_watches", "net.ipv4.tcp_mem", "goes on", "goes on"} {
+			if i >= len(lines) || !strings.Contains(lines[i], want) {
+				t.Errorf("no line %d with %q", i, want)
+			}
+		}
+		if len(lines) != 6 {
+			t.Errorf("%d lines, want one of each kind:\n%s", len(lines), log.String())
+		}
+	})
 }

@@ -24,3 +24,23 @@ func statusOfErrno(e syscall.Errno) socks.Status {
 	}
 	return socks.GeneralFailure
 }
+
+// isNoListener reports whether accept(2) says that there is no listener to accept from.
+func isNoListener(e syscall.Errno) bool {
+	return e == syscall.EBADF || e == syscall.EINVAL || e == syscall.ENOTSOCK
+}
+
+// fixOf returns what to change where the system is short of something, "" for other errors.
+func fixOf(e syscall.Errno) string {
+	switch e {
+	case syscall.EMFILE:
+		return "raise the limit of open files (ulimit -n), or lower --max-conns"
+	case syscall.ENFILE:
+		return "raise the system's limit of open files (sysctl fs.file-max), or lower --max-conns"
+	case syscall.ENOSPC: // epoll's
+		return "raise the limit of epoll watches (sysctl fs.epoll.max_user_watches), or lower --max-conns"
+	case syscall.ENOBUFS, syscall.ENOMEM:
+		return "the system is short of memory for sockets (sysctl net.ipv4.tcp_mem, or a memory limit of this service); raise it, or lower --max-conns"
+	}
+	return ""
+}

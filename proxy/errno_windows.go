@@ -25,3 +25,17 @@ func statusOfErrno(e syscall.Errno) socks.Status {
 	}
 	return socks.GeneralFailure
 }
+
+// isNoListener reports whether accepting failed since there is no listener to accept from.
+func isNoListener(e syscall.Errno) bool {
+	return e == windows.WSAEBADF || e == windows.WSAEINVAL || e == windows.WSAENOTSOCK
+}
+
+// fixOf returns what to change where the system is short of something, "" for other errors.
+func fixOf(e syscall.Errno) string {
+	switch e {
+	case windows.WSAEMFILE, windows.WSAENOBUFS:
+		return "the system has no room for more sockets; lower --max-conns"
+	}
+	return ""
+}

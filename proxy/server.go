@@ -92,7 +92,9 @@ func (s *Server) start() {
 
 // Serve accepts clients from l until Shutdown or Close, and then returns
 // [ErrServerClosed]; it closes l in any case. It may be called for several listeners at
-// once. Running out of descriptors pauses it; any other failure of l ends it.
+// once. Running out of something, such as descriptors, pauses it; a connection that the
+// system does not let in is lost alone. Serve ends with any error that is no
+// [syscall.Errno], and where there is no listener: EBADF, EINVAL, ENOTSOCK.
 func (s *Server) Serve(l net.Listener) error {
 	in := s.relays.Listen(l)
 	defer in.Close()
@@ -125,7 +127,7 @@ func (s *Server) accept(l net.Listener, name string, pause *backoff) error {
 		if s.isDown() {
 			break
 		}
-		if !isShortage(err) {
+		if endsListener(err) {
 			return err
 		}
 		relay.Aside(l, func() { pause.wait(s.ctx, err) })
