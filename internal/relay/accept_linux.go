@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -16,6 +17,13 @@ type acceptor struct {
 	*sock
 	addr    net.Addr
 	watched bool
+	held    *arrival // it waits, as others do in the listener's queue, for room in the loop
+}
+
+// arrival is a client that was accepted.
+type arrival struct {
+	fd   int32
+	from netip.AddrPort
 }
 
 // acceptors returns one for each loop, or none if l is not for them.
@@ -44,13 +52,15 @@ func (e *Engine) acceptors(l net.Listener) (all []net.Listener) {
 
 // inLoopOf has the loop of l, which acceptors returned, run f.
 func inLoopOf(l net.Listener, f func()) {
-	t := l.(*acceptor).task
+	a := l.(*acceptor)
+	t := a.task
 	t.start(func() {
 		t.loop.wires.addTask(t) // now, for Engine.Close: it may never watch
 		t.loop.doors = append(t.loop.doors, t)
 		if t.loop.engine.isClosed() {
 			t.close()
 		}
+		defer a.release()
 		f()
 		t.loop.doors = slices.DeleteFunc(t.loop.doors, func(one *task) bool { return one == t })
 	})
@@ -78,6 +88,10 @@ func (a *acceptor) Accept() (net.Conn, error) {
 
 func (a *acceptor) accept() (net.Conn, error) {
 	t := a.task
+	if h := a.held; h != nil {
+		a.held = nil
+		return a.admit(h.fd, h.from)
+	}
 	for {
 		for !t.loop.accepts() && !a.isClosed() {
 			if a.unwatch() { // after the kernel told this loop alone of one
@@ -91,7 +105,7 @@ func (a *acceptor) accept() (net.Conn, error) {
 		fd, from, err := a.take()
 		switch err {
 		case nil:
-			return newClient(t.loop, fd, from)
+			return a.admit(fd, from)
 		case net.ErrClosed:
 			return nil, err
 		case unix.EAGAIN:
@@ -146,16 +160,46 @@ func (a *acceptor) take() (int32, netip.AddrPort, error) {
 	return acceptFrom(a.fd)
 }
 
-// newClient makes a task, not begun yet, for an accepted socket.
-func newClient(l *eventLoop, fd int32, from netip.AddrPort) (net.Conn, error) {
+// admit makes a task, not begun yet, for a client. If there is no room to watch it the
+// client waits until Accept is called again; another error costs the client, and not the
+// listener.
+func (a *acceptor) admit(fd int32, from netip.AddrPort) (net.Conn, error) {
+	l := a.task.loop
 	t := newTask(l)
 	s, err := t.add(toClient, fd, from)
 	if err == nil && l.engine.isClosed() { // Close may have come before it could know of s
 		err = net.ErrClosed
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return s, nil
+	case isShortOfRoom(err) && s.takeBack():
+		t.detach()
+		a.held = &arrival{fd, from}
+	default:
 		s.Close()
-		return nil, err
 	}
-	return s, nil
+	return nil, err
+}
+
+// isShortOfRoom reports whether an epoll would take a socket later.
+func isShortOfRoom(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOMEM)
+}
+
+// takeBack takes the descriptor from s, unless it was closed meanwhile.
+func (s *sock) takeBack() (open bool) {
+	s.task.mu.Lock()
+	defer s.task.mu.Unlock()
+	open = s.fd >= 0
+	s.fd = -1
+	return open
+}
+
+// release closes what a holds.
+func (a *acceptor) release() {
+	if a.held != nil {
+		closeFD(a.held.fd)
+		a.held = nil
+	}
 }

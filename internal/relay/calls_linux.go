@@ -85,9 +85,20 @@ func tcpSocket(ip netip.Addr) (fd int32, err error) {
 	}
 }
 
-// connectTo begins to connect; a second call would not do so again.
+// connectTo begins to connect.
 func connectTo(fd int32, to netip.AddrPort) error {
-	var errno unix.Errno
+	for again := false; ; again = true {
+		switch errno := connect(fd, to); {
+		case errno == unix.EINTR:
+		case errno == unix.EINPROGRESS, again && (errno == unix.EALREADY || errno == unix.EISCONN):
+			return nil
+		default:
+			return result(errno)
+		}
+	}
+}
+
+func connect(fd int32, to netip.AddrPort) (errno unix.Errno) {
 	port := uint16(swap16(to.Port()))
 	if ip := to.Addr(); ip.Is4() {
 		sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: port, Addr: ip.As4()}
@@ -97,10 +108,7 @@ func connectTo(fd int32, to netip.AddrPort) error {
 		sa := unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: port, Addr: ip.As16(), Scope_id: uint32(zone)}
 		_, _, errno = unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), unsafe.Sizeof(sa))
 	}
-	if errno == unix.EINPROGRESS || errno == unix.EINTR { // which goes on as well
-		return nil
-	}
-	return result(errno)
+	return errno
 }
 
 // swap16 puts a port into the order of the network, or back.
