@@ -176,11 +176,13 @@ func withHosts(t *testing.T, text string) []string {
 
 // An upstream that turns out to be hosier itself is not used: not once, so that nothing fills up.
 func TestUpstreamIsHosier(t *testing.T) {
+	pid := os.Getpid()
+	self := fmt.Sprintf("127.93.%d.%d", pid>>8&0xff, pid&0xff) // of this run of the tests alone
 	for i, via := range []string{"socks5://self.hosier.test:%s", "socks4a://self.hosier.test:%s", "http://self.hosier.test:%s", "tor://self.hosier.test:%s"} {
 		t.Run(via[:strings.Index(via, ":")], func(t *testing.T) {
 			port := fmt.Sprint(19060 + i)
-			address := "127.93.7.43:" + port
-			h := startUnder(t, withHosts(t, "127.93.7.43 self.hosier.test\n"), "--listen", address, "--via", fmt.Sprintf(via, port), "-v")
+			address := net.JoinHostPort(self, port)
+			h := startUnder(t, withHosts(t, self+" self.hosier.test\n"), "--listen", address, "--via", fmt.Sprintf(via, port), "-v")
 			for range 3 {
 				c, err := (&socks.Dialer{Proxy: address}).Dial("tcp", "a.hosier.test:80")
 				if err == nil {
