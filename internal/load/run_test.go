@@ -129,7 +129,7 @@ func TestDialects(t *testing.T) {
 				t.Errorf("%v, want 40 relays", l)
 			}
 			for _, s := range p.ended(t) {
-				if s.Request.Version != d.Version || s.Request.Addr.Name != d.Name || s.Request.Auth.User != d.Auth.User {
+				if s.Request.Version != d.Version || s.Request.Addr.Name != d.Name || s.User != d.Auth.User {
 					t.Fatalf("request %+v", s.Request)
 				}
 			}
