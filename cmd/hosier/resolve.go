@@ -55,8 +55,8 @@ func (o *resolveOptions) check() (err error) {
 		return errors.New("-4 and -5: choose one")
 	case o.v4 && o.reverse:
 		return errors.New("-4 and -x: SOCKS4A cannot look up the name of an address; leave out -4")
-	case o.timeout < 0:
-		return fmt.Errorf("--timeout %v: a time cannot be negative", o.timeout)
+	case o.timeout <= 0:
+		return fmt.Errorf("--timeout %v: write a time above 0s", o.timeout)
 	}
 	written := o.proxy
 	if o.proxy, err = parseServer(written); err != nil {

@@ -115,6 +115,24 @@ func TestFileMustSayWhere(t *testing.T) {
 	}
 }
 
+// No time is never for idle-timeout and total-timeout, at once for drain, and a mistake where
+// hosier waits for somebody.
+func TestNoTime(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"idle-timeout", "total-timeout", "drain"} {
+		mustParse(t, "via = \"tor\"\n"+key+" = \"0s\"")
+	}
+	for _, key := range []string{"handshake-timeout", "connect-timeout"} {
+		for _, text := range []string{"via = \"tor\"\n%s = \"0s\"", "via = \"tor\"\n[listener.a]\n%s = \"0ms\"\nlisten = \"127.0.0.1:1\""} {
+			text = fmt.Sprintf(text, key)
+			_, err := Parse("f", []byte(text), Options{})
+			if errs := Errors(nil); !errors.As(err, &errs) || len(errs) != 1 || errs[0].Line < 2 {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+	}
+}
+
 // A byte order mark is not part of the text, and positions do not count it.
 func TestByteOrderMark(t *testing.T) {
 	t.Parallel()

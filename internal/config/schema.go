@@ -125,8 +125,8 @@ func (r *reader) policy(p *Policy) []key {
 		}},
 		{"extended-errors", r.perhaps(&p.ExtendedErrors)},
 		{"defer-accept", r.boolean(&p.DeferAccept)},
-		{"handshake-timeout", r.duration(&p.HandshakeTimeout)},
-		{"connect-timeout", r.duration(&p.ConnectTimeout)},
+		{"handshake-timeout", r.wait(&p.HandshakeTimeout)},
+		{"connect-timeout", r.wait(&p.ConnectTimeout)},
 		{"idle-timeout", r.duration(&p.IdleTimeout)},
 		{"total-timeout", r.duration(&p.TotalTimeout)},
 	}

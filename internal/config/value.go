@@ -184,6 +184,19 @@ func (r *reader) duration(to *time.Duration) field {
 	}, func() string { return durationText(*to) }}
 }
 
+// wait reads a time that must pass before hosier gives up: it cannot be 0, which for other
+// times is never.
+func (r *reader) wait(to *time.Duration) field {
+	any := r.duration(to)
+	return field{func(n *node) {
+		before := *to
+		if any.read(n); *to == 0 {
+			*to = before
+			r.fail(n.at, "%s: there is no waiting for no time, and none for ever; write a time above 0s, or leave it out", shown(n.text))
+		}
+	}, any.show}
+}
+
 // durationText leaves out what is zero behind another unit.
 func durationText(d time.Duration) string {
 	text := d.String()
