@@ -144,7 +144,7 @@ func TestHostileAdminRequests(t *testing.T) {
 	if code, text := ask(t, "GET", h.url+"healthz", "", ""); code != 200 {
 		t.Errorf("health: %d %s", code, text)
 	}
-	line := regexp.MustCompile(`^(time=\S+ level=(INFO|WARN) |listening on |admin on )[\x20-\x7e]+\n$`)
+	line := regexp.MustCompile(`^(time=\S+ level=(INFO|WARN) |listening on |listener |admin on |hosier: )[\x20-\x7e]+\n$`)
 	for l := range strings.Lines(h.log.String()) {
 		if !line.MatchString(l) || strings.Contains(l, h.token) {
 			t.Errorf("the log has %q", l)

@@ -148,7 +148,7 @@ func consoleShowsText(t *testing.T, browser context.Context) {
 	}
 	h.awaitLog(t, `user="<script>`)
 	for line := range strings.Lines(h.log.String()) {
-		if !regexp.MustCompile(`^(time=\S+ level=|listening on |admin on )[\x20-\x7e]+\n$`).MatchString(line) {
+		if !regexp.MustCompile(`^(time=\S+ level=|listening on |listener |admin on |hosier: )[\x20-\x7e]+\n$`).MatchString(line) {
 			t.Errorf("the log has the line %q", line)
 		}
 	}

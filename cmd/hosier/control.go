@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -19,23 +20,24 @@ const reloadTimeout = time.Minute // tors may have to be looked for
 func statusSocket(dir string) string { return filepath.Join(dir, "hosier.sock") }
 
 // openControl opens the socket in the state directory by which hosier status, hosier reload
-// and hosier console find this one. It belongs to its owner alone. Where nobody will ask, and
-// no other hosier could harm this one by the same directory, that there is none is no reason
-// not to serve.
+// and hosier console find this one. It belongs to its owner alone. Where no other hosier could
+// harm this one by the same directory, that there is none is no reason not to serve; and
+// where there is nothing to reload or to open in a browser, it is not worth a warning.
 func (d *daemon) openControl(ctx context.Context, g *generation) (net.Listener, error) {
 	tors, spawned := false, false
 	for _, x := range g.exits {
 		tors, spawned = tors || x.pool != nil, spawned || x.dir != ""
-	}
-	if !tors && d.source.file == "" && g.config.Admin == "" {
-		return nil, nil
 	}
 	l, err := listenControl(ctx, g.config.StateDir)
 	if err != nil && spawned {
 		return nil, err // another hosier may run daemons in the same directories
 	}
 	if err != nil {
-		d.log.Warn("hosier status, hosier reload and hosier console will not find this one", "error", err)
+		level := slog.LevelInfo
+		if tors || d.source.file != "" || g.config.Admin != "" {
+			level = slog.LevelWarn
+		}
+		d.every.Log(ctx, level, "hosier status, hosier reload and hosier console will not find this one", "error", err)
 		return nil, nil
 	}
 	return l, nil

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -124,13 +125,28 @@ func (d *daemon) start(ctx context.Context, c *config.Config) error {
 	if control != nil {
 		d.serveControl(ctx, control)
 	}
+	d.introduce(g)
 	return listen.Notify("READY=1")
+}
+
+// introduce writes once what a person who starts hosier asks next.
+func (d *daemon) introduce(g *generation) {
+	if !g.config.Log.Connections {
+		fmt.Fprintln(d.stderr, "hosier: connections are not logged; -v, or log.connections = true, logs a line for each")
+	}
+	for i := range g.config.Listeners {
+		l := &g.config.Listeners[i]
+		if at := g.at[l.Name]; cameLocally(at) && l.TLSCert == "" && len(l.ProxyFrom) == 0 && !strings.HasPrefix(at, "unix:") {
+			fmt.Fprintf(d.stderr, "hosier: how programs and browsers are set up: http://%s/\n", at)
+			return
+		}
+	}
 }
 
 // put makes g the generation of new connections, and serves the listeners that are new.
 func (d *daemon) put(ctx context.Context, g *generation, c *listenerChange) {
 	d.setLevel(g.config.Log)
-	d.telemetry.Tell(redactor(g.config.Log), g.config.Log.Connections)
+	d.telemetry.Tell(d.redactor(g.config.Log), g.config.Log.Connections)
 	for _, x := range g.exits {
 		if !slices.Contains(d.exits, x) {
 			x.start(ctx, func(s tor.Status) { d.show(x.name, s) })

@@ -36,6 +36,7 @@ type generation struct {
 	exits  map[string]*exit
 	ways   map[string]*listenerWays // by the name of the listener
 	at     map[string]string        // where listeners are, as sessions know them, by their names
+	names  map[string]string        // the other way round
 	loaded time.Time
 
 	listening []net.Addr // of all listeners
@@ -168,7 +169,7 @@ func isLocal(l *config.Listener, at string) bool {
 func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generation, error) {
 	g := &generation{
 		daemon: d, config: c, exits: map[string]*exit{}, ways: map[string]*listenerWays{},
-		at: map[string]string{}, loaded: time.Now(),
+		at: map[string]string{}, names: map[string]string{}, loaded: time.Now(),
 		policies: map[string]*proxy.Policy{}, users: map[string]*users.Verifier{},
 	}
 	for _, e := range c.Egresses {

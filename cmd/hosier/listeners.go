@@ -119,6 +119,9 @@ func (g *generation) equip(l *config.Listener, o *opened) error {
 		return err
 	}
 	g.policies[o.name], g.at[l.Name] = p, o.name
+	if l.Name != l.Address || !strings.HasSuffix(l.Name, ":0") { // that has become a port
+		g.names[o.name] = l.Name
+	}
 	g.listening = append(g.listening, o.Addr())
 	return nil
 }
@@ -180,6 +183,12 @@ func (d *daemon) putListeners(g *generation, c *listenerChange) {
 		c.all[keyOf(l)].config = *l
 	}
 	for _, o := range c.opened {
+		about := traitsOf(&o.config)
+		if name := d.listenerName(o.name); name != o.name {
+			fmt.Fprintf(d.stderr, "listener %s: %s\n", name, strings.Join(append(about, o.name), ", "))
+		} else if len(about) > 0 {
+			fmt.Fprintf(d.stderr, "listener %s: %s\n", name, strings.Join(about, ", "))
+		}
 		fmt.Fprintf(d.stderr, "listening on %s\n", o.name)
 		go d.serve(o)
 	}
@@ -190,6 +199,25 @@ func (d *daemon) putListeners(g *generation, c *listenerChange) {
 		}
 	}
 	d.listeners = c.all
+}
+
+// traitsOf are what clients of a listener need to have or may be, in words.
+func traitsOf(l *config.Listener) (all []string) {
+	for _, one := range []struct {
+		has  bool
+		text string
+	}{
+		{l.TLSCert != "", "TLS"},
+		{l.TLSClientCA != "", "client certificates"},
+		{l.Users != "", "users"},
+		{l.PeerUsers, "users of this host"},
+		{len(l.ProxyFrom) > 0, "PROXY headers"},
+	} {
+		if one.has {
+			all = append(all, one.text)
+		}
+	}
+	return all
 }
 
 // close ends what accepts from o. Its connections go on.

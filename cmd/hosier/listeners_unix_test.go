@@ -214,8 +214,8 @@ via = "direct"
 			t.Errorf("got %q", got)
 		}
 	})
-	h.awaitLog(t, `listener=127\.0\.0\.2:.* reason="listen: no PROXY header, which peers in proxy-protocol-from must send"`)
-	h.awaitLog(t, `listener=127\.0\.0\.3:.* reason="listen: the client showed no certificate"`)
+	h.awaitLog(t, `listener=balanced .* reason="listen: no PROXY header, which peers in proxy-protocol-from must send"`)
+	h.awaitLog(t, `listener=secure .* reason="listen: the client showed no certificate"`)
 	if info, err := os.Stat(filepath.Join(dir, "hosier.sock")); err != nil || info.Mode().Perm() != 0o666 {
 		t.Errorf("the socket: %v, %v", info, err)
 	}

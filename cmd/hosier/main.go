@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -67,7 +68,9 @@ has names looked up where the way out ends: on this host, by another proxy, or i
 		SilenceErrors:    true,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { started = true },
+		Version:          versionLine(),
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -75,6 +78,7 @@ has names looked up where the way out ends: on this host, by another proxy, or i
 	root.AddCommand(checkCommand(), explainCommand(), reloadCommand(), hashPasswordCommand())
 	root.AddCommand(probeCommand())
 	root.AddCommand(benchCommand())
+	refuseUnknownTopics(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
@@ -96,4 +100,32 @@ has names looked up where the way out ends: on this host, by another proxy, or i
 	}
 	fmt.Fprintln(stderr, "hosier: for the options, run it with --help")
 	return exitUsage
+}
+
+// refuseUnknownTopics makes a mistake of what cobra answers with a page of help and success:
+// a shell or a command that does not exist.
+func refuseUnknownTopics(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "completion":
+			c.RunE = func(c *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return usageError{fmt.Errorf("%q is not a shell that there is a completion for: write bash, zsh, fish or powershell", args[0])}
+				}
+				return c.Help()
+			}
+		case "help":
+			c.Run = nil
+			c.RunE = func(_ *cobra.Command, args []string) error {
+				topic, rest, err := root.Find(args)
+				if err != nil || len(rest) > 0 {
+					return usageError{fmt.Errorf("there is no help on %q: hosier --help lists the commands", strings.Join(args, " "))}
+				}
+				topic.InitDefaultHelpFlag()
+				return topic.Help()
+			}
+		}
+	}
 }

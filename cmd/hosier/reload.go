@@ -18,7 +18,7 @@ func reloadCommand() *cobra.Command {
 		Short: "Have a running hosier read its configuration anew",
 		Long: `reload has the hosier that serves with the same state directory read its configuration
 file again, as SIGHUP does, and waits for the outcome. A file with mistakes changes nothing:
-they are printed, and the exit code is 2. Connections that are open go on as they began,
+they are printed, and the exit code is 2, as it is where there is no file. Connections that are open go on as they began,
 unless the new file says reload-drain = "now".`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

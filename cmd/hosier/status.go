@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -20,10 +22,30 @@ const (
 	maxStatus     = 1 << 20 // bytes of an answer
 )
 
-// statusReport is what hosier status is told.
+// statusReport is how a running hosier is.
 type statusReport struct {
-	Admin string       `json:"admin,omitempty"` // http://host:port or unix:/path
-	Tor   []tor.Status `json:"tor"`
+	Version     string           `json:"version"`
+	PID         int              `json:"pid"`
+	Started     time.Time        `json:"started"`
+	Ready       bool             `json:"ready"`            // at least one egress can serve
+	Config      string           `json:"config,omitempty"` // the file
+	Loaded      time.Time        `json:"loaded"`           // when the configuration in force was read
+	Admin       string           `json:"admin,omitempty"`  // http://host:port or unix:/path
+	Connections int              `json:"connections"`      // that are open
+	Listeners   []listenerStatus `json:"listeners"`
+	Egresses    []egressStatus   `json:"egresses"`
+	Tor         []tor.Status     `json:"tor"`
+}
+
+type listenerStatus struct {
+	Name    string   `json:"name"`
+	Address string   `json:"address"`
+	Traits  []string `json:"traits"` // such as "TLS" and "users"
+}
+
+type egressStatus struct {
+	Name  string `json:"name"`
+	Ready bool   `json:"ready"`
 }
 
 func statusCommand() *cobra.Command {
@@ -31,11 +53,11 @@ func statusCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status [--state-dir DIR] [--json]",
-		Short: "Show how the tors of a running hosier are",
-		Long: `status asks the hosier that serves with the same state directory about its way out
-through Tor: whether each tor is ready, its version, how far it has bootstrapped, whether it
-can build circuits, its open streams, and its last error. A dash is what is not known, such
-as without a control port.`,
+		Short: "Show how a running hosier is, and its tors",
+		Long: `status asks the hosier that serves with the same state directory whether it can serve,
+since when it runs, its listeners, its egresses and how many connections are open; of each tor,
+whether it is ready, its version, how far it has bootstrapped, whether it can build circuits, its
+open streams, and its last error. A dash is what is not known, such as without a control port.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			report, err := askStatus(cmd.Context(), dir)
@@ -54,13 +76,22 @@ as without a control port.`,
 const stateDirUsage = "where hosier keeps its isolation key, admin token, tors' data and socket of hosier status: `DIR` " +
 	"(default $STATE_DIRECTORY, $XDG_STATE_HOME/hosier or ~/.local/state/hosier)"
 
-// report is what hosier status is told.
-func (d *daemon) report(ctx context.Context) (r statusReport) {
+// report returns how this hosier is.
+func (d *daemon) report(ctx context.Context) statusReport {
 	g := d.current.Load()
-	r.Admin = d.adminAt
+	r := statusReport{
+		Version: version(), PID: os.Getpid(), Started: d.started, Ready: d.ready(ctx) == nil,
+		Config: d.source.file, Loaded: g.loaded, Admin: d.adminAt, Connections: d.server.Open(),
+	}
+	for i := range g.config.Listeners {
+		l := &g.config.Listeners[i]
+		r.Listeners = append(r.Listeners, listenerStatus{d.listenerName(g.at[l.Name]), g.at[l.Name], traitsOf(l)})
+	}
 	for _, e := range g.config.Egresses {
-		if p := g.exits[e.Name].pool; p != nil {
-			r.Tor = append(r.Tor, p.Status(ctx)...)
+		x := g.exits[e.Name]
+		r.Egresses = append(r.Egresses, egressStatus{x.name, x.ready()})
+		if x.pool != nil {
+			r.Tor = append(r.Tor, x.pool.Status(ctx)...)
 		}
 	}
 	return r
@@ -92,12 +123,42 @@ func (r statusReport) print(w io.Writer, asJSON bool) error {
 		return e.Encode(r)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	r.printProcess(table)
+	if len(r.Tor) == 0 {
+		return table.Flush()
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
 	fmt.Fprintln(table, "TOR\tSTATE\tVERSION\tBOOTSTRAP\tCIRCUITS\tSTREAMS\tLAST ERROR")
 	for _, s := range r.Tor {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.State, orDash(s.Version), amount(s.Bootstrap, "%"),
 			known(s.Circuits), amount(s.Streams, ""), lastError(s))
 	}
 	return table.Flush()
+}
+
+// printProcess writes what is true of every hosier, a line each.
+func (r statusReport) printProcess(w io.Writer) {
+	word := map[bool]string{true: "ready", false: "cannot serve"}
+	fmt.Fprintf(w, "hosier\t%s, %s, pid %d, since %s\n", word[r.Ready], r.Version, r.PID, r.Started.Local().Format(time.DateTime))
+	if r.Config != "" {
+		fmt.Fprintf(w, "configuration\t%s, read %s\n", r.Config, r.Loaded.Local().Format(time.DateTime))
+	}
+	for _, l := range r.Listeners {
+		about := l.Traits
+		if l.Name != l.Address {
+			about = append([]string{l.Name}, about...)
+		}
+		fmt.Fprintf(w, "listener\t%s\n", strings.Join(append([]string{l.Address}, about...), ", "))
+	}
+	for _, e := range r.Egresses {
+		fmt.Fprintf(w, "egress\t%s, %s\n", e.Name, word[e.Ready])
+	}
+	if r.Admin != "" {
+		fmt.Fprintf(w, "admin\t%s\n", r.Admin)
+	}
+	fmt.Fprintf(w, "connections\t%d\n", r.Connections)
 }
 
 func orDash(s string) string {

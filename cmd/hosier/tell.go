@@ -23,7 +23,7 @@ import (
 // newTelemetry makes what reports connections.
 func (d *daemon) newTelemetry(l config.Log) *telemetry.Telemetry {
 	return telemetry.New(telemetry.Options{
-		Redactor:    redactor(l),
+		Redactor:    d.redactor(l),
 		Log:         d.every,
 		Connections: l.Connections,
 		Version:     version(),
@@ -33,8 +33,17 @@ func (d *daemon) newTelemetry(l config.Log) *telemetry.Telemetry {
 	})
 }
 
-func redactor(l config.Log) telemetry.Redactor {
-	return telemetry.Redactor{Reveal: l.Reveal, Words: ownWords}
+func (d *daemon) redactor(l config.Log) telemetry.Redactor {
+	return telemetry.Redactor{Reveal: l.Reveal, Words: ownWords, Listener: d.listenerName}
+}
+
+// listenerName returns the name that the configuration has for the listener at an address, or
+// the address of one that a reload has closed.
+func (d *daemon) listenerName(at string) string {
+	if g := d.current.Load(); g != nil && g.names[at] != "" {
+		return g.names[at]
+	}
+	return at
 }
 
 // ownWords says what an error of hosier's own rooms is. Their texts name no client and no
@@ -80,7 +89,7 @@ func (d *daemon) tellSOCKS4(ses *proxy.Session) {
 	}
 	d.socks4.Do(func() {
 		d.log.Warn("a SOCKS4 client was refused: the listener is for users, and SOCKS4 cannot carry a password",
-			"id", ses.ID, "listener", ses.Listener, "client", d.telemetry.Redactor().Client(ses.Client),
+			"id", ses.ID, "listener", d.listenerName(ses.Listener), "client", d.telemetry.Redactor().Client(ses.Client),
 			"mend", "have the client use SOCKS5 or HTTP CONNECT, or give it a listener with users = \"\"")
 	})
 }
@@ -96,7 +105,7 @@ func (d *daemon) login(ses *proxy.Session, err error) {
 		d.telemetry.Login(telemetry.LoginHeldOff)
 		d.heldOff.Do(func() {
 			d.log.Warn("logins of a client are held off, right ones too, after wrong ones",
-				"id", ses.ID, "listener", ses.Listener, "client", d.telemetry.Redactor().Client(ses.Client),
+				"id", ses.ID, "listener", d.listenerName(ses.Listener), "client", d.telemetry.Redactor().Client(ses.Client),
 				"for", time.Until(held.Until).Round(time.Second).String())
 		})
 	case errors.Is(err, users.ErrBusy):

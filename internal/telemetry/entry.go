@@ -35,7 +35,7 @@ type Entry struct {
 func (d Redactor) Entry(ses *proxy.Session) Entry {
 	e := Entry{
 		ID: ses.ID, Start: ses.Start, End: ses.End,
-		Listener: clean(ses.Listener, maxName), Client: d.Client(ses.Client), User: clean(ses.User, maxName),
+		Listener: d.listener(ses), Client: d.Client(ses.Client), User: clean(ses.User, maxName),
 		Target: d.Target(ses.Request), Rule: clean(ses.Rule, maxName), Reason: d.Reason(ses),
 		Up: ses.Up, Down: ses.Down,
 	}

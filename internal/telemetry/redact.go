@@ -35,6 +35,18 @@ type Redactor struct {
 	// that is not known there either. It is asked about each error of a tree by itself, and
 	// its words must hold nothing that a client or a far side chose. It may be nil.
 	Words func(error) string
+
+	// Listener returns the name by which the configuration knows the listener at an address,
+	// which is Session.Listener, or the address if it knows none. It may be nil.
+	Listener func(at string) string
+}
+
+// listener returns the name of the listener of a session.
+func (d Redactor) listener(ses *proxy.Session) string {
+	if d.Listener == nil {
+		return clean(ses.Listener, maxName)
+	}
+	return clean(d.Listener(ses.Listener), maxName)
 }
 
 // Target returns what r is about, "" without a request.

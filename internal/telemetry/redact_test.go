@@ -307,3 +307,25 @@ func session() *proxy.Session {
 		Err: fmt.Errorf("CONNECT foo.test:443: %w", context.DeadlineExceeded),
 	}
 }
+
+// A listener is shown by its name, and by its address where it has none.
+func TestListenerNames(t *testing.T) {
+	names := Redactor{Listener: func(at string) string {
+		if at == "192.0.2.1:1080" {
+			return "lan"
+		}
+		return at
+	}}
+	for _, c := range []struct {
+		d        Redactor
+		at, want string
+	}{
+		{names, "192.0.2.1:1080", "lan"},
+		{names, "192.0.2.2:1080", "192.0.2.2:1080"},
+		{Redactor{}, "192.0.2.1:1080", "192.0.2.1:1080"},
+	} {
+		if got := c.d.Entry(&proxy.Session{Listener: c.at}).Listener; got != c.want {
+			t.Errorf("%s is shown as %s, want %s", c.at, got, c.want)
+		}
+	}
+}
