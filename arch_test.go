@@ -24,22 +24,24 @@ var mayImport = map[string][]string{
 	"internal/relay":     {},
 	"internal/tornet":    {},
 	"internal/fair":      {},
-	"internal/logging":   {},
+	"internal/printable": {},
+	"internal/private":   {},
+	"internal/logging":   {"internal/printable"},
 	"internal/users":     {"internal/fair"},
 	"internal/limits":    {"internal/fair"},
 	"internal/leaks":     {"socks", "internal/fair"},
 	"egress":             {"socks", "resolver"},
-	"egress/tor":         {"socks", "egress", "internal/fair"},
-	"probe":              {"socks"},
+	"egress/tor":         {"socks", "egress", "internal/fair", "internal/printable", "internal/private"},
+	"probe":              {"socks", "internal/printable"},
 	"proxy":              {"socks", "egress", "internal/relay", "internal/fair"},
 	"internal/sockstest": {"socks", "egress", "proxy"},
 	"internal/load":      {"socks"}, // not relay: the yardstick must not be made of what is measured
 	"internal/listen":    {"proxy"}, // and go-proxyproto
 	"internal/rules":     {"socks"},
 	"internal/page":      {"socks"},
-	"internal/config":    {"socks", "internal/rules"},  // and go-toml
-	"internal/telemetry": {"socks", "egress", "proxy"}, // and client_golang
-	"internal/admin":     {},
+	"internal/config":    {"socks", "internal/rules"},                        // and go-toml
+	"internal/telemetry": {"socks", "egress", "proxy", "internal/printable"}, // and client_golang
+	"internal/admin":     {"internal/private"},
 	"internal/console":   {}, // cmd fills in what it shows
 	"packaging/man":      {},
 	"cmd/hosier":         {"*"},
@@ -47,7 +49,7 @@ var mayImport = map[string][]string{
 
 // stdOnly are the rooms of the library: nothing but the standard library and
 // golang.org/x comes in with them.
-var stdOnly = []string{"socks", "resolver", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/fair", "internal/rules", "internal/users", "internal/limits", "internal/leaks", "internal/logging"}
+var stdOnly = []string{"socks", "resolver", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/fair", "internal/printable", "internal/private", "internal/rules", "internal/users", "internal/limits", "internal/leaks", "internal/logging"}
 
 // pure are the files of the codec. They must run without a world.
 var pure = map[string][]string{

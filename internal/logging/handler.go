@@ -5,9 +5,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
+
+	"hosier/internal/printable"
 )
 
 // NewHandler returns slog's handler for text or JSON, of which no line can command a
@@ -39,53 +38,8 @@ func Notice(json bool) func(lines uint64) []byte {
 type escaper struct{ w io.Writer }
 
 func (e escaper) Write(b []byte) (int, error) {
-	clean := b
-	if i := unprintable(b); i >= 0 {
-		clean = appendEscaped(append(make([]byte, 0, len(b)+64), b[:i]...), b[i:])
-	}
-	if _, err := e.w.Write(clean); err != nil {
+	if _, err := e.w.Write(printable.JSON(b)); err != nil {
 		return 0, err
 	}
 	return len(b), nil
-}
-
-// unprintable returns where the first character is that must be escaped, or -1.
-func unprintable(b []byte) int {
-	for i := 0; i < len(b); {
-		if b[i] < utf8.RuneSelf && b[i] != 0x7f {
-			i++ // of ASCII the handler has escaped what it must; its own line ends here
-			continue
-		}
-		r, n := utf8.DecodeRune(b[i:])
-		if mustEscape(r, n) {
-			return i
-		}
-		i += n
-	}
-	return -1
-}
-
-func mustEscape(r rune, size int) bool {
-	return r == 0x7f || r >= utf8.RuneSelf && (!strconv.IsPrint(r) || r == utf8.RuneError && size == 1)
-}
-
-func appendEscaped(to, b []byte) []byte {
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		if !mustEscape(r, n) {
-			to = append(to, b[:n]...)
-		} else if high, low := utf16.EncodeRune(r); high != utf8.RuneError {
-			to = appendUnit(appendUnit(to, high), low)
-		} else {
-			to = appendUnit(to, r)
-		}
-		b = b[n:]
-	}
-	return to
-}
-
-// appendUnit appends a unit of UTF-16 as JSON writes it.
-func appendUnit(to []byte, unit rune) []byte {
-	const digits = "0123456789abcdef"
-	return append(to, '\\', 'u', digits[unit>>12&15], digits[unit>>8&15], digits[unit>>4&15], digits[unit&15])
 }

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"hosier/internal/printable"
 )
 
 // hostile are texts that a terminal obeys, or that change what a line seems to say.
@@ -68,8 +70,8 @@ func FuzzEscaper(f *testing.F) {
 		if utf8.ValidString(text) && back.K != text {
 			t.Fatalf("%q came as %q", text, back.K)
 		}
-		if i := unprintable(b.Bytes()); i >= 0 {
-			t.Fatalf("%q at %d", b.String(), i)
+		if again := printable.JSON(b.Bytes()); !bytes.Equal(again, b.Bytes()) {
+			t.Fatalf("%q is not printable: %q", b.String(), again)
 		}
 	})
 }

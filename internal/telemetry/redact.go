@@ -2,10 +2,10 @@ package telemetry
 
 import (
 	"net/netip"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"hosier/internal/printable"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -103,11 +103,7 @@ func clean(s string, limit int) string {
 		}
 		s = s[:cut] + end
 	}
-	if isPrintable(s) {
-		return s
-	}
-	quoted := strconv.Quote(s)
-	quoted = strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+	quoted := printable.String(s)
 	if len(quoted) <= limit {
 		return quoted
 	}
@@ -117,13 +113,4 @@ func clean(s string, limit int) string {
 		cut--
 	}
 	return quoted[:cut] + end
-}
-
-func isPrintable(s string) bool {
-	for i, r := range s {
-		if !strconv.IsPrint(r) || r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)) {
-			return false
-		}
-	}
-	return true
 }

@@ -21,6 +21,7 @@ import (
 	"pgregory.net/rapid"
 
 	"hosier/egress"
+	"hosier/internal/printable"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -152,7 +153,7 @@ func FuzzClean(f *testing.F) {
 	f.Add(strings.Repeat("é\"", 30))
 	f.Fuzz(func(t *testing.T, s string) {
 		got := clean(s, 40)
-		if len(got) > 40 || !utf8.ValidString(got) || !isPrintable(got) {
+		if len(got) > 40 || !utf8.ValidString(got) || printable.String(got) != got {
 			t.Errorf("%q: got %q, %d bytes", s, got, len(got))
 		}
 	})
