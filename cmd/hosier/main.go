@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"hosier/internal/printable"
 )
 
 func main() {
@@ -90,10 +92,10 @@ has names looked up where the way out ends: on this host, by another proxy, or i
 		return exitFailed
 	}
 	if wrong := (mistakes{}); errors.As(err, &wrong) {
-		fmt.Fprintln(stderr, wrong)
+		fmt.Fprintln(stderr, printable.Lines(wrong.Error()))
 		return exitUsage
 	}
-	fmt.Fprintf(stderr, "hosier: %v\n", err)
+	fmt.Fprintf(stderr, "hosier: %s\n", printable.Lines(err.Error())) // it may quote another server
 	usage := usageError{}
 	if started && !errors.As(err, &usage) {
 		return exitFailed

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hosier/egress"
+	"hosier/internal/printable"
 	"hosier/probe"
 	"hosier/proxy"
 	"hosier/socks"
@@ -74,7 +75,7 @@ func writeExplained(w io.Writer, r *probe.Result) error {
 	if r.Note != "" {
 		text += " (" + r.Note + ")"
 	}
-	_, err := fmt.Fprintln(w, plainText(text))
+	_, err := fmt.Fprintln(w, printable.String(text))
 	return err
 }
 

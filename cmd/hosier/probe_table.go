@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"hosier/internal/printable"
 	"hosier/probe"
 )
 
@@ -113,10 +114,10 @@ func writeProbeRow(b *strings.Builder, p painter, x *probe.Result) {
 	}
 	fmt.Fprintf(b, "%s %-6v %s  %s\n", p.paint(colour, fmt.Sprintf("%-7v", x.Outcome)), x.Check.Severity, p.paint(bold, x.Check.ID), x.Check.Title)
 	if x.Reason != "" {
-		fmt.Fprintf(b, "               %s\n", plainText(x.Reason))
+		fmt.Fprintf(b, "               %s\n", printable.String(x.Reason))
 	}
 	if x.Note != "" {
-		fmt.Fprintf(b, "               %s\n", plainText(x.Note))
+		fmt.Fprintf(b, "               %s\n", printable.String(x.Note))
 	}
 	if x.Outcome == probe.Failed {
 		fmt.Fprintf(b, "               %s\n", p.paint(grey, x.Check.Why+" ("+x.Check.Clause+")"))
@@ -138,16 +139,6 @@ func writeSkipped(b *strings.Builder, r *probe.Report, verbose bool) {
 		}
 	}
 	for _, reason := range order {
-		fmt.Fprintf(b, "skipped %d: %s\n", count[reason], plainText(reason))
+		fmt.Fprintf(b, "skipped %d: %s\n", count[reason], printable.String(reason))
 	}
-}
-
-// plainText keeps what a proxy said from driving the terminal.
-func plainText(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7F && r < 0xA0 {
-			return '.'
-		}
-		return r
-	}, s)
 }

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"hosier/internal/printable"
 	"hosier/socks"
 )
 
@@ -84,7 +84,7 @@ func resolve(ctx context.Context, o resolveOptions, target string) (answer strin
 		if err != nil {
 			return "", explain(err, o, target)
 		}
-		return printable(answer), nil
+		return printable.String(answer), nil
 	}
 	host, err := parseHost(target)
 	if err != nil {
@@ -113,12 +113,4 @@ func explain(err error, o resolveOptions, target string) error {
 		return fmt.Errorf("%s: proxy %s says: %w", target, o.proxy, status)
 	}
 	return err
-}
-
-// printable keeps what a proxy sent from driving the terminal.
-func printable(name string) string {
-	if _, err := socks.ParseHost(name); err != nil {
-		return strconv.QuoteToASCII(name)
-	}
-	return name
 }

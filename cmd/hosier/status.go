@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hosier/egress/tor"
+	"hosier/internal/printable"
 )
 
 const (
@@ -115,13 +117,28 @@ func askStatus(ctx context.Context, dir string) (report statusReport, err error)
 	return report, nil
 }
 
-// print writes the report as a table, or as JSON.
+// print writes the report as a table, or as JSON. Nothing in it drives a terminal: root may ask a
+// service that it does not trust.
 func (r statusReport) print(w io.Writer, asJSON bool) error {
-	if asJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
+	var b bytes.Buffer
+	if !asJSON {
+		if err := r.printTables(&b); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, printable.Lines(b.String()))
+		return err
 	}
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	if err := e.Encode(r); err != nil {
+		return err
+	}
+	_, err := w.Write(printable.JSON(b.Bytes()))
+	return err
+}
+
+// printTables writes what is true of every hosier, and the tors below it.
+func (r statusReport) printTables(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	r.printProcess(table)
 	if len(r.Tor) == 0 {
