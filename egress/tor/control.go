@@ -17,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"hosier/internal/printable"
 )
 
 const (
@@ -41,8 +43,8 @@ type control struct {
 	err     error         // then: why
 }
 
-// reply is an answer of tor: its code, and its lines without that. A line that had data
-// has it behind a line break.
+// reply is an answer of tor: its code, and its lines without that, printable. A line that had
+// data has it behind a line break.
 type reply struct {
 	code  int
 	lines []string
@@ -108,7 +110,8 @@ func (c *control) read() {
 }
 
 // readReply reads one reply or event: lines "250-text", "250+text" with data up to a line
-// of one dot, and at last "250 text" (control-spec section 2.3).
+// of one dot, and at last "250 text" (control-spec section 2.3). What the port says ends in
+// logs, in hosier status and in the console, so here, once, it is made printable.
 func readReply(t *textproto.Reader) (r reply, err error) {
 	for {
 		line, err := t.R.ReadString('\n') // ReadLine would take a line that was cut off for a whole one
@@ -131,7 +134,7 @@ func readReply(t *textproto.Reader) (r reply, err error) {
 			}
 			line += "\n" + strings.TrimSuffix(string(data), "\n")
 		}
-		if r.lines = append(r.lines, line[4:]); len(r.lines) > maxLines {
+		if r.lines = append(r.lines, printable.Lines(line[4:])); len(r.lines) > maxLines {
 			return r, errors.New("reply has too many lines")
 		}
 		switch line[3] {
@@ -247,7 +250,9 @@ func (c *control) streams(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// login finds out how tor wants to be talked to, and does so.
+// login authenticates by what tor offers. Of the methods with a cookie SAFECOOKIE alone is used,
+// which every tor since 0.2.3 has: by COOKIE, a process that has taken the port of a tor that is
+// away would be sent the contents of any 32-byte file that it names.
 func (c *control) login(ctx context.Context, password string) error {
 	lines, err := c.ask(ctx, "PROTOCOLINFO 1")
 	if err != nil {
@@ -269,9 +274,7 @@ func (c *control) login(ctx context.Context, password string) error {
 	case offers("SAFECOOKIE"):
 		proof, err = c.safeCookie(ctx, cookie)
 	case offers("COOKIE"):
-		var b []byte
-		b, err = readCookie(cookie)
-		proof = hex.EncodeToString(b)
+		return errors.New("of methods with a cookie it offers COOKIE alone, which would show the cookie; a tor offers SAFECOOKIE with it")
 	case offers("HASHEDPASSWORD"):
 		return errors.New("tor wants a password")
 	default:

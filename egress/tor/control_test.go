@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,8 +14,11 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
+
+	"hosier/internal/printable"
 )
 
 func parse(s string) (reply, error) {
@@ -101,11 +105,14 @@ func FuzzReply(f *testing.F) {
 			}
 			for _, line := range r.lines {
 				total += len(line)
+				if line != printable.Lines(line) {
+					t.Fatalf("%q", line)
+				}
 				keywords(line)
 				parseVersion(line)
 			}
 		}
-		if total > len(b) {
+		if total > 4*len(b) { // an escape such as \x1b has four bytes for one
 			t.Fatalf("%d bytes came out of %d", total, len(b))
 		}
 		var l Circuits
@@ -138,8 +145,8 @@ func TestControlGoesWrong(t *testing.T) {
 		"wants a password":      {info + "HASHEDPASSWORD\r\n250 OK\r\n", "wants a password"},
 		"wants something else":  {info + "MAGIC\r\n250 OK\r\n", "no way to log in"},
 		"has no cookie":         {info + "SAFECOOKIE COOKIEFILE=\"/no/such/file\"\r\n250 OK\r\n", "no such file"},
-		"names some other file": {info + "COOKIE COOKIEFILE=\"/etc/passwd\"\r\n250 OK\r\n", "not one of 32 bytes"},
-		"names a device":        {info + "COOKIE COOKIEFILE=\"/dev/zero\"\r\n250 OK\r\n", "not one of 32 bytes"},
+		"names some other file": {info + "SAFECOOKIE COOKIEFILE=\"/etc/passwd\"\r\n250 OK\r\n", "not one of 32 bytes"},
+		"names a device":        {info + "SAFECOOKIE COOKIEFILE=\"/dev/zero\"\r\n250 OK\r\n", "not one of 32 bytes"},
 		"never ends a line":     {"250-" + strings.Repeat("x", maxReply), "hung up"},
 		"never ends a reply":    {strings.Repeat("250-x\r\n", maxLines+2), "too many lines"},
 	} {
@@ -157,6 +164,53 @@ func TestControlGoesWrong(t *testing.T) {
 		t.Errorf("no login: %v", err)
 	} else {
 		c.close()
+	}
+}
+
+// No port is shown the contents of a file that it names, by whichever methods it offers.
+func TestCookieIsNotShown(t *testing.T) {
+	secret := []byte("0123456789abcdef0123456789abcdef")
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, secret, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, methods := range []string{"COOKIE", "SAFECOOKIE", "COOKIE,SAFECOOKIE", "COOKIE,HASHEDPASSWORD"} {
+		var mu sync.Mutex
+		var heard []string
+		port := fakeControl(t, methods, file, func(command string) {
+			mu.Lock()
+			defer mu.Unlock()
+			heard = append(heard, command)
+		})
+		if c, err := dialControl(t.Context(), port, "", func(string) {}); err == nil {
+			c.close()
+			t.Errorf("%s: a login at a port that knows no cookie", methods)
+		}
+		mu.Lock()
+		all := strings.Join(heard, "\n")
+		if strings.Contains(all, "AUTHENTICATE") || strings.Contains(strings.ToLower(all), hex.EncodeToString(secret)) {
+			t.Errorf("%s: the port was sent\n%s", methods, all)
+		}
+		mu.Unlock()
+	}
+}
+
+// What a control port says drives no terminal, wherever it stands.
+func TestControlIsPrintable(t *testing.T) {
+	const evil = "\x1b]0;owned\a\u009b31m\u202e\u200b\x7f\xff\r"
+	r, err := parse("250+k=" + evil + "\r\n" + evil + "\r\n.\r\n250-A=\"" + evil + "\"\r\n250 " + evil + "\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range append(r.lines, keywords(r.lines[1])["A"]) {
+		if line == "" || line != printable.Lines(line) {
+			t.Errorf("%q", line)
+		}
+	}
+	var l lines
+	l.add([]byte("Jan 02 15:04:05.000 [warn] " + evil + "\n" + evil))
+	if text := l.text(); text == "" || text != printable.String(text) {
+		t.Errorf("a daemon says %q", text)
 	}
 }
 

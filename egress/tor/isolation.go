@@ -9,13 +9,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 
 	"hosier/internal/fair"
+	"hosier/internal/private"
 	"hosier/socks"
 )
 
@@ -69,29 +66,24 @@ func NewKey() (k Key) {
 
 // LoadKey reads a Key, 64 hex digits, from a file. If there is no such file it makes one
 // with a random Key, for its owner alone; of several that do so at once, all get the same.
-// A file that others may read is an error.
+// A file that others may read, or that another user owns, is an error.
 func LoadKey(path string) (Key, error) {
-	k, err := ReadKey(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return k, err
-	}
-	if err := writeKey(path, NewKey()); err != nil && !errors.Is(err, fs.ErrExist) {
-		return Key{}, fmt.Errorf("key file %s: %w", path, err)
-	}
-	return ReadKey(path)
+	text, err := private.ReadOrCreate(path, func() []byte { return fmt.Appendf(nil, "%x\n", NewKey()) })
+	return parseKey(path, text, err)
 }
 
 // ReadKey reads a Key as LoadKey does, but makes none: if there is no such file the error
-// matches fs.ErrNotExist.
-func ReadKey(path string) (k Key, err error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return k, fmt.Errorf("key file: %w", err)
+// matches fs.ErrNotExist. Its owner may be another user, such as that of a service that root
+// asks about.
+func ReadKey(path string) (Key, error) {
+	text, err := private.ReadFile(path)
+	return parseKey(path, text, err)
+}
+
+func parseKey(path string, text []byte, err error) (k Key, _ error) {
+	if errors.Is(err, private.ErrShared) {
+		return k, fmt.Errorf("key file %w (with the key one can tell clients apart)", err)
 	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return k, fmt.Errorf("key file %s: others may read it, and who has it can tell clients apart by it: chmod 600 it", path)
-	}
-	text, err := os.ReadFile(path)
 	if err != nil {
 		return k, fmt.Errorf("key file: %w", err)
 	}
@@ -100,18 +92,4 @@ func ReadKey(path string) (k Key, err error) {
 		return k, fmt.Errorf("key file %s: it does not hold 64 hex digits; without it a new one is made", path)
 	}
 	return Key(raw), nil
-}
-
-// writeKey makes the file as a whole or not at all.
-func writeKey(path string, k Key) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".key*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = fmt.Fprintf(f, "%x\n", k)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Link(f.Name(), path)
 }

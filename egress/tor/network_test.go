@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
@@ -256,7 +255,7 @@ func TestStatusAttached(t *testing.T) {
 	}
 }
 
-// The cookie of the real daemon, by the method that shows it and the one that does not.
+// The cookie of the real daemon.
 func TestLogin(t *testing.T) {
 	n := network.Get(t)
 	events := func(string) {}
@@ -273,20 +272,6 @@ func TestLogin(t *testing.T) {
 	// A refusal leaves the connection as it was.
 	if v, err := c.getInfo(t.Context(), "version", "process/pid"); err != nil || v[1] != fmt.Sprint(n.Clients[0].PID()) {
 		t.Errorf("got %q, %v", v, err)
-	}
-	cookie, err := os.ReadFile(n.Clients[0].Cookie)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for method, wrong := range map[string]bool{"COOKIE": false, "SAFECOOKIE": true} {
-		fake := fakeControl(t, method, n.Clients[0].Cookie, cookie)
-		c, err := dialControl(t.Context(), fake, "", events)
-		if wrong != (err != nil) {
-			t.Errorf("%s of somebody who does not know the cookie: %v", method, err)
-		}
-		if err == nil {
-			c.close()
-		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

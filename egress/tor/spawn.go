@@ -14,6 +14,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"hosier/internal/printable"
+	"hosier/internal/private"
 )
 
 const (
@@ -57,6 +60,9 @@ func Spawn(ctx context.Context, program, dir string, n int, torrc string) ([]Mem
 	}
 	if n < 1 || n > maxDaemons {
 		return nil, fmt.Errorf("%d daemons: the number is 1 to %d", n, maxDaemons)
+	}
+	if strings.ContainsRune(torrc, 0) {
+		return nil, errors.New("the torrc has a NUL byte, and tor would read neither what follows it nor hosier's lines: remove it")
 	}
 	if program == "" {
 		program = "tor"
@@ -124,8 +130,8 @@ func (d *Daemon) verify(ctx context.Context) error {
 
 // prepare makes the directory and its torrc.
 func (d *Daemon) prepare() error {
-	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
-		return err
+	if err := private.MkdirAll(d.Dir); err != nil {
+		return fmt.Errorf("tor's directory %w", err)
 	}
 	// The sockets are open to whoever can enter. Tor itself refuses such a directory
 	// unless the torrc says otherwise.
@@ -139,9 +145,11 @@ func (d *Daemon) prepare() error {
 }
 
 // torrc returns the configuration. Of options that have one value the last line counts,
-// so these are not to be changed by the further lines.
+// so these are not to be changed by the further lines. The empty line ends what a backslash
+// at their end continues, comments included.
 func (d *Daemon) torrc() string {
 	return fmt.Sprintf(`%s
+
 DataDirectory %s
 SocksPort unix:%s ExtendedErrors
 ControlPort unix:%s
@@ -279,7 +287,8 @@ func (l *lines) line(s string) {
 	if !ok || !ok2 {
 		text = s
 	}
-	l.last = append(l.last, strings.TrimSpace(text))
+	text = printable.String(strings.TrimSpace(text))
+	l.last = append(l.last, text)
 	l.last = l.last[max(0, len(l.last)-lastLines):]
 	if l.warn != nil && (level == "warn" || level == "err") {
 		l.warn(text)
@@ -291,7 +300,7 @@ func (l *lines) text() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	all := l.last
-	if rest := strings.TrimSpace(string(l.rest)); rest != "" {
+	if rest := printable.String(strings.TrimSpace(string(l.rest))); rest != "" {
 		all = append(slices.Clone(all), rest)
 	}
 	return strings.Join(all, " / ")

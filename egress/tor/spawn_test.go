@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -57,7 +58,7 @@ func TestSpawn(t *testing.T) {
 		t.Fatalf("a request that came before tor was ready: %q, %v", got, err)
 	}
 	awaitWatched(t, p)
-	private(t, dir)
+	onlyOurs(t, dir)
 	before := p.Status(t.Context())
 	first, other := p.all[0], p.all[1]
 
@@ -93,8 +94,8 @@ func TestSpawn(t *testing.T) {
 	}
 }
 
-// private checks that nobody else can come near the sockets and the data.
-func private(t *testing.T, dir string) {
+// onlyOurs checks that nobody else can come near the sockets and the data.
+func onlyOurs(t *testing.T, dir string) {
 	t.Helper()
 	for i := range 2 {
 		name := filepath.Join(dir, fmt.Sprintf("tor%d", i))
@@ -187,6 +188,47 @@ func TestSpawnErrors(t *testing.T) {
 	network.Get(t)
 	if _, err := Spawn(ctx, "", t.TempDir(), 1, "NoSuchOption 1"); err == nil || !strings.Contains(err.Error(), "NoSuchOption") {
 		t.Errorf("a torrc line that tor does not know: %v", err)
+	}
+}
+
+// However the further lines end, hosier's own come after them and count, or Spawn fails.
+func TestTorrcCannotSwallow(t *testing.T) {
+	network.Get(t) // or there is no tor to run
+	include := filepath.Join(t.TempDir(), "included")
+	if err := os.WriteFile(include, []byte("ContactInfo me \\"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, torrc string
+		refused     bool
+	}{
+		{"plain", "ContactInfo me", false},
+		{"backslash", `ContactInfo me \`, false},
+		{"backslash and line feed", "ContactInfo me \\\n", false},
+		{"backslash and CR LF", "ContactInfo me \\\r\n", false},
+		{"two backslashes", `ContactInfo me \\`, false},
+		{"comment with a backslash", `# me \`, false},
+		{"continued by a comment", "ContactInfo me \\\n# me \\", false},
+		{"included backslash", "%include " + include, false},
+		{"include with a backslash", "%include " + include + ` \`, true},
+		{"open quote", `ContactInfo "me`, true},
+		{"open quote and backslash", `ContactInfo "me \`, true},
+		{"NUL", "ContactInfo me\x00", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			members, err := Spawn(t.Context(), "", t.TempDir(), 1, c.torrc)
+			if c.refused != (err != nil) {
+				t.Fatal(err)
+			}
+			if err != nil {
+				return
+			}
+			d := members[0].Daemon
+			out, err := exec.Command(d.Program, append(d.args(), "--dump-config", "short")...).Output()
+			if want := "DataDirectory " + d.file("data") + "\n"; err != nil || !strings.Contains(string(out), want) {
+				t.Errorf("%q is not in what tor reads, %v:\n%s", want, err, out)
+			}
+		})
 	}
 }
 

@@ -7,12 +7,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
+
+	"hosier/internal/private"
 )
 
 const (
@@ -61,31 +60,27 @@ func random() string {
 }
 
 // LoadToken reads the Token of a state directory. If there is none it makes one, for its
-// owner alone; of several that do so at once, all get the same.
+// owner alone; of several that do so at once, all get the same. A file that another user owns is
+// an error, since that user knows the Token.
 func LoadToken(dir string) (Token, error) {
-	t, err := ReadToken(dir)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return t, err
-	}
-	if err := writeToken(filepath.Join(dir, tokenFile), NewToken()); err != nil && !errors.Is(err, fs.ErrExist) {
-		return Token{}, fmt.Errorf("admin token: %w", err)
-	}
-	return ReadToken(dir)
+	path := filepath.Join(dir, tokenFile)
+	text, err := private.ReadOrCreate(path, func() []byte { return []byte(NewToken().Reveal() + "\n") })
+	return parseToken(path, text, err)
 }
 
-// ReadToken reads the Token that a running hosier keeps in its state directory. A file
-// that others may read is an error. If there is none the error matches fs.ErrNotExist.
+// ReadToken reads the Token that a running hosier, perhaps of another user, keeps in its state
+// directory. A file that others may read is an error. If there is none the error matches
+// fs.ErrNotExist.
 func ReadToken(dir string) (Token, error) {
 	path := filepath.Join(dir, tokenFile)
-	info, err := os.Stat(path)
-	if err != nil {
-		return Token{}, fmt.Errorf("admin token: %w", err)
+	text, err := private.ReadFile(path)
+	return parseToken(path, text, err)
+}
+
+func parseToken(path string, text []byte, err error) (Token, error) {
+	if errors.Is(err, private.ErrShared) {
+		return Token{}, fmt.Errorf("admin token %w (with the token one can change what hosier does)", err)
 	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return Token{}, fmt.Errorf("admin token %s: others may read it, and who has it can change what hosier does: "+
-			"remove the file and restart hosier, which makes another", path)
-	}
-	text, err := os.ReadFile(path)
 	if err != nil {
 		return Token{}, fmt.Errorf("admin token: %w", err)
 	}
@@ -94,18 +89,4 @@ func ReadToken(dir string) (Token, error) {
 		return Token{}, fmt.Errorf("admin token %s: it does not hold %d bytes in base64url; without the file a restart makes a new one", path, tokenBytes)
 	}
 	return Token{&line}, nil
-}
-
-// writeToken makes the file as a whole or not at all.
-func writeToken(path string, t Token) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".token*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(t.Reveal() + "\n")
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Link(f.Name(), path)
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"hosier/internal/private"
 )
 
 func TestLoadToken(t *testing.T) {
@@ -89,5 +91,27 @@ func TestTokenHides(t *testing.T) {
 	}
 	if strings.Contains(b.String(), token.Reveal()) {
 		t.Errorf("the token stands in %s", &b)
+	}
+}
+
+// A token of another user's lets that user in, so hosier does not serve with it; asked about a
+// service of that user's, it is right.
+func TestTokenOfAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("a file of another user that can be read at all takes root; internal/private has the rest")
+	}
+	dir := t.TempDir()
+	want, err := LoadToken(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(filepath.Join(dir, tokenFile), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadToken(dir); !errors.Is(err, private.ErrShared) {
+		t.Errorf("LoadToken: %v", err)
+	}
+	if got, err := ReadToken(dir); err != nil || got.Reveal() != want.Reveal() {
+		t.Errorf("ReadToken: %v", err)
 	}
 }
