@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -53,14 +54,18 @@ type bootstraps struct {
 
 	mu   sync.Mutex
 	last map[member]tor.Status
+	next map[member]time.Time // before which no line is logged
 }
+
+// bootstrapPause is between two lines of one tor.
+const bootstrapPause = time.Second
 
 // member is a tor of a way out.
 type member struct{ egress, name string }
 
 // newBootstraps shows on out if that is a screen, and in the log otherwise.
 func newBootstraps(out io.Writer, log *slog.Logger) *bootstraps {
-	p := &bootstraps{log: log, last: map[member]tor.Status{}, redraws: rate.NewLimiter(20, 20)}
+	p := &bootstraps{log: log, last: map[member]tor.Status{}, next: map[member]time.Time{}, redraws: rate.NewLimiter(20, 20)}
 	p.screen, _ = out.(*screen)
 	return p
 }
@@ -77,8 +82,37 @@ func (p *bootstraps) changed(egress string, s tor.Status) {
 			p.screen.show(bar)
 		}
 	case s.State == tor.Starting && (!known || s.Bootstrap != before.Bootstrap) && s.Bootstrap > 0:
-		p.log.Info("tor bootstraps", "tor", s.Name, "percent", s.Bootstrap, "phase", s.Phase)
+		p.report(who)
 	}
+}
+
+// report logs how far a tor is, now or, if there was a line within bootstrapPause, after it,
+// when what counts is how far it is then. p.mu is held.
+func (p *bootstraps) report(who member) {
+	now := time.Now()
+	wait := p.next[who].Sub(now)
+	if wait <= 0 {
+		p.next[who] = now.Add(bootstrapPause)
+		p.line(who)
+		return
+	}
+	if wait > bootstrapPause { // a line is due already
+		return
+	}
+	p.next[who] = p.next[who].Add(bootstrapPause)
+	time.AfterFunc(wait, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.last[who].State == tor.Starting {
+			p.line(who)
+		}
+	})
+}
+
+// line logs how far a tor is. p.mu is held.
+func (p *bootstraps) line(who member) {
+	s := p.last[who]
+	p.log.Info("tor bootstraps", "tor", s.Name, "percent", s.Bootstrap, "phase", s.Phase)
 }
 
 const barWidth = 30
@@ -100,20 +134,15 @@ func (p *bootstraps) bar() string {
 	}
 	full := slowest.Bootstrap * barWidth / 100
 	text := fmt.Sprintf("%s [%s%s] %3d%% %s", slowest.Name, strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
-		slowest.Bootstrap, printablePhase(slowest.Phase))
+		slowest.Bootstrap, firstRunes(slowest.Phase, 40))
 	if starting > 1 {
 		text += fmt.Sprintf(" (and %d more)", starting-1)
 	}
 	return text
 }
 
-// printablePhase keeps what a tor said from driving the terminal or filling its line.
-func printablePhase(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return -1
-		}
-		return r
-	}, s)
-	return s[:min(len(s), 40)]
+// firstRunes keeps text from filling its line.
+func firstRunes(s string, most int) string {
+	runes := []rune(s)
+	return string(runes[:min(len(runes), most)])
 }
