@@ -24,6 +24,9 @@ func statusSocket(dir string) string { return filepath.Join(dir, "hosier.sock") 
 // harm this one by the same directory, that there is none is no reason not to serve; and
 // where there is nothing to reload or to open in a browser, it is not worth a warning.
 func (d *daemon) openControl(ctx context.Context, g *generation) (net.Listener, error) {
+	if err := checkNamedStateDir(g.config.StateDir); err != nil {
+		return nil, err
+	}
 	tors, spawned := false, false
 	for _, x := range g.exits {
 		tors, spawned = tors || x.pool != nil, spawned || x.dir != ""

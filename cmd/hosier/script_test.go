@@ -69,12 +69,15 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"stale":   command(1, cmdStale),
 }
 
-// scriptCondition has [ipv6]: whether this machine has the address ::1.
+// scriptCondition has [ipv6], whether this machine has the address ::1, and [root].
 func scriptCondition(cond string) (bool, error) {
-	if cond != "ipv6" {
-		return false, fmt.Errorf("unknown condition %q", cond)
+	switch cond {
+	case "ipv6":
+		return hasIPv6(), nil
+	case "root":
+		return os.Geteuid() == 0, nil
 	}
-	return hasIPv6(), nil
+	return false, fmt.Errorf("unknown condition %q", cond)
 }
 
 func hasIPv6() bool {

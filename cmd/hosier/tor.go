@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 	"hosier/egress/tor"
 	"hosier/internal/config"
 	"hosier/internal/listen"
+	"hosier/internal/private"
 	"hosier/socks"
 )
 
@@ -276,16 +278,30 @@ func loadKey(dir string, needed bool, log *slog.Logger) (tor.Key, error) {
 }
 
 // stateDir returns the directory that hosier keeps its state in, for its owner alone,
-// and makes it if need be.
+// and makes it if need be. One that other users own or may write in is refused: what stands
+// there would be theirs, the admin token among it.
 func stateDir(dir string) (string, error) {
 	dir, err := stateDirPath(dir)
 	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
+		err = private.MkdirAll(dir)
 	}
 	if err != nil {
 		return "", fmt.Errorf("state directory (--state-dir): %w", err)
 	}
 	return dir, nil
+}
+
+// checkNamedStateDir judges a state directory that somebody named and that is there, so that
+// whether it is refused does not depend on what else the configuration has.
+func checkNamedStateDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	err := private.CheckDir(dir)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("state directory (--state-dir): %w", err)
 }
 
 // stateDirPath chooses as systemd and the XDG specification say.
