@@ -21,8 +21,17 @@ import (
 // A fault is a system call of hosier's that fails each ninth time.
 type fault struct {
 	call, errno string
-	replies     bool // nevertheless each request gets its reply
+	costs       loss
 }
+
+// loss is what a fault may cost a client, at most.
+type loss int
+
+const (
+	nothing  loss = iota
+	theRest       // what comes after the reply, or the request is refused
+	theReply      // even this
+)
 
 // TestFaultySystemCalls has system calls of a hosier fail while clients come and go. Where that
 // cannot be borne it costs their connections; no byte is wrong, nothing hangs or is left open,
@@ -33,34 +42,34 @@ func TestFaultySystemCalls(t *testing.T) {
 	_, port, _ := net.SplitHostPort(echo)
 	h := startUnder(t, []string{"env", "GOMAXPROCS=3"}) // so that there are two loops
 	targets := []string{echo, "localhost:" + port}
-	transfers(t, h.addr(), targets, true) // what is kept once needed
+	transfers(t, h.addr(), targets, nothing) // what is kept once needed
 	before := h.descriptors(t)
 	for _, f := range []fault{
-		{"accept4", "EPROTO", false},
-		{"accept4", "EPERM", false},
-		{"accept4", "EMFILE", false},
-		{"accept4", "ENOBUFS", false},
-		{"epoll_ctl", "ENOSPC", false},
-		{"epoll_ctl", "ENOMEM", false},
-		{"socket", "EMFILE", true},
-		{"connect", "EADDRNOTAVAIL", true},
-		{"recvfrom", "ECONNRESET", false},
-		{"recvfrom", "EINTR", true},
-		{"sendto", "EPIPE", false},
-		{"sendto", "EINTR", true},
-		{"splice", "EINVAL", true},
-		{"splice", "EIO", false},
-		{"fcntl", "EMFILE", true},
-		{"setsockopt", "ENOPROTOOPT", true},
-		{"getsockopt", "ENOBUFS", true},
-		{"getsockname", "ENOBUFS", true},
-		{"shutdown", "ENOTCONN", false},
+		{"accept4", "EPROTO", theReply},
+		{"accept4", "EPERM", theReply},
+		{"accept4", "EMFILE", theReply},
+		{"accept4", "ENOBUFS", theReply},
+		{"epoll_ctl", "ENOSPC", theReply},
+		{"epoll_ctl", "ENOMEM", theReply},
+		{"socket", "EMFILE", theRest},
+		{"connect", "EADDRNOTAVAIL", theRest},
+		{"recvfrom", "ECONNRESET", theReply},
+		{"recvfrom", "EINTR", nothing},
+		{"sendto", "EPIPE", theReply},
+		{"sendto", "EINTR", nothing},
+		{"splice", "EINVAL", theRest},
+		{"splice", "EIO", theReply},
+		{"fcntl", "EMFILE", theRest},
+		{"setsockopt", "ENOPROTOOPT", nothing},
+		{"getsockopt", "ENOBUFS", theRest},
+		{"getsockname", "ENOBUFS", theRest},
+		{"shutdown", "ENOTCONN", theReply},
 	} {
 		t.Run(f.call+" "+f.errno, func(t *testing.T) {
 			undo := h.inject(t, strace, f)
-			transfers(t, h.addr(), targets, f.replies)
+			transfers(t, h.addr(), targets, f.costs)
 			undo()
-			transfers(t, h.addr(), targets, true)
+			transfers(t, h.addr(), targets, nothing)
 			await(t, "descriptors to be closed", func() bool { return h.descriptors(t) <= before+spares })
 		})
 		if h.hasExited() {
@@ -80,7 +89,7 @@ func TestWaitsInterrupted(t *testing.T) {
 		"env", "GOMAXPROCS=3", strace, "-D", "-f", "-qq", "-o", trace,
 		"-e", "trace=epoll_pwait,connect", "-e", "inject=epoll_pwait:error=EINTR:when=3+3", "-e", "inject=connect:error=EINTR:when=1+3",
 	})
-	transfers(t, h.addr(), []string{echo}, true)
+	transfers(t, h.addr(), []string{echo}, nothing)
 	wasInjected(t, trace)
 }
 
@@ -157,7 +166,7 @@ func (p *process) descriptors(t *testing.T) int {
 }
 
 // transfers lets clients come that send bytes to an echo and get them back.
-func transfers(t *testing.T, proxy string, targets []string, replies bool) {
+func transfers(t *testing.T, proxy string, targets []string, may loss) {
 	t.Helper()
 	const clients, each = 4, 5
 	var all sync.WaitGroup
@@ -169,7 +178,7 @@ func transfers(t *testing.T, proxy string, targets []string, replies bool) {
 					size = 2 << 20
 				}
 				if err := transfer(proxy, targets[j%len(targets)], byte(i*each+j), size); err != nil {
-					if lost := (lostError{}); !errors.As(err, &lost) || lost.unanswered && replies {
+					if e := (lostError{}); !errors.As(err, &e) || e.lost > may {
 						t.Errorf("transfer %d.%d: %v", i, j, err)
 					}
 				}
@@ -181,11 +190,11 @@ func transfers(t *testing.T, proxy string, targets []string, replies bool) {
 
 // lostError is an end that a fault may have.
 type lostError struct {
-	unanswered bool // there was no reply
-	cause      error
+	lost  loss
+	cause error
 }
 
-func (e lostError) Error() string { return fmt.Sprintf("unanswered %t: %v", e.unanswered, e.cause) }
+func (e lostError) Error() string { return fmt.Sprintf("lost to %d: %v", e.lost, e.cause) }
 
 // transfer returns a lostError if the connection came to an end, and another error if it
 // stands still or bytes are wrong.
@@ -202,8 +211,10 @@ func transfer(proxy, target string, seed byte, size int) error {
 	}
 	given := func(context.Context, string, string) (net.Conn, error) { return c, nil }
 	if _, _, err := (&socks.Dialer{Proxy: proxy, Forward: given}).Do(context.Background(), &socks.Request{Command: socks.Connect, Addr: addr}); err != nil {
-		status := socks.Status(0)
-		return lost(err, !errors.As(err, &status))
+		if status := socks.Status(0); errors.As(err, &status) {
+			return lostError{theRest, err}
+		}
+		return lost(err, theReply)
 	}
 	want := bytes.Repeat([]byte{seed, ^seed, 'x'}, size)
 	sent := make(chan error, 1)
@@ -228,14 +239,15 @@ func transfer(proxy, target string, seed byte, size int) error {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return lost(err, false)
+		return lost(err, theRest)
 	}
 	return nil
 }
 
-func lost(err error, unanswered bool) error {
+// lost is a lostError, unless waiting has ended err.
+func lost(err error, what loss) error {
 	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
 		return err
 	}
-	return lostError{unanswered, err}
+	return lostError{what, err}
 }
