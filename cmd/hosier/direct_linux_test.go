@@ -115,6 +115,7 @@ func TestSilentDNS(t *testing.T) {
 		promised        bool // there is room for all, and for others
 	}{
 		{"as many as files allow", "200", "0", 40, true},
+		{"more than files allow", "100", "1000", 90, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := startUnder(t, []string{"sh", "-c", `ulimit -n "$0"; exec "$@"`, c.files},
@@ -182,7 +183,7 @@ func TestUpstreamIsHosier(t *testing.T) {
 		t.Run(via[:strings.Index(via, ":")], func(t *testing.T) {
 			port := fmt.Sprint(19060 + i)
 			address := net.JoinHostPort(self, port)
-			h := startUnder(t, withHosts(t, self+" self.hosier.test\n"), "--listen", address, "--via", fmt.Sprintf(via, port), "-v")
+			h := startUnder(t, withHosts(t, self+" self.hosier.test\n"), "--listen", address, "--via", fmt.Sprintf(via, port), "-v", "--max-conns", "50")
 			for range 3 {
 				c, err := (&socks.Dialer{Proxy: address}).Dial("tcp", "a.hosier.test:80")
 				if err == nil {
