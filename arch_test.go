@@ -34,12 +34,12 @@ var mayImport = map[string][]string{
 	"egress/tor":         {"socks", "egress", "internal/fair", "internal/printable", "internal/private"},
 	"probe":              {"socks", "internal/printable"},
 	"proxy":              {"socks", "egress", "internal/relay", "internal/fair"},
-	"internal/sockstest": {"socks", "egress", "proxy"},
+	"internal/sockstest": {"socks", "resolver", "egress", "proxy"},
 	"internal/load":      {"socks"}, // not relay: the yardstick must not be made of what is measured
 	"internal/listen":    {"proxy"}, // and go-proxyproto
 	"internal/rules":     {"socks"},
 	"internal/page":      {"socks"},
-	"internal/config":    {"socks", "internal/rules"},                        // and go-toml
+	"internal/config":    {"socks", "resolver", "internal/rules"},            // and go-toml
 	"internal/telemetry": {"socks", "egress", "proxy", "internal/printable"}, // and client_golang
 	"internal/admin":     {"internal/private"},
 	"internal/console":   {}, // cmd fills in what it shows

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"hosier/resolver"
 	"hosier/socks"
 )
 
@@ -23,29 +24,38 @@ var (
 	ErrUnspecified = errors.New("address stands for no host, as DNS filters answer for names that they block")
 	// ErrNotPublic is about an address that [PublicOnly] refuses.
 	ErrNotPublic = errors.New("address is not public")
-	// ErrLookups is the end of a lookup that never began: no fault of the name's.
-	ErrLookups = errors.New("too many lookups are under way")
 )
 
-// Direct is the way out by this host's own network: it looks names up, and connects. Where a
+// Direct is the egress by this host's own network: it looks names up, and connects. Where a
 // name has several addresses they are raced (RFC 8305). It never connects to 0.0.0.0/8 or
 // ::, which the kernel would take for this host: DNS filters answer so for names that they
 // block. The zero value is ready. A Direct may be used by many goroutines at once, and must
-// not change meanwhile.
+// not change or be copied meanwhile.
 type Direct struct {
-	// DNS is the server, ip:port, that is asked instead of the system's. Names are then
-	// asked exactly as the client gave them, without the system's search list. The
-	// system's hosts file counts nevertheless.
-	DNS string
+	// Resolver looks names up. Nil is a *resolver.Resolver of its own, which asks the
+	// system's servers.
+	Resolver Resolver
+
+	// Group returns the name of the group whose cached answers the client of r may share:
+	// an answer that comes at once shows that somebody asked before. It counts for a
+	// *resolver.Resolver; nil is one group for all.
+	Group func(r *socks.Request) string
 
 	// Allow judges each address before it is connected to, and each that a lookup
 	// answers or is about. Its error is the request's, if no address is left. It must not
 	// wait. Nil allows all.
 	Allow func(r *socks.Request, ip netip.Addr) error
 
-	// Lookups bounds the lookups under way, of all Directs that share the channel: each
-	// holds a place in it, and waits up to 10 s for one. Nil does not bound them.
-	Lookups chan struct{}
+	own    resolver.Resolver
+	worked resolver.Memory
+}
+
+// Resolver finds addresses and names. *resolver.Resolver is one, and so is *net.Resolver.
+type Resolver interface {
+	// LookupNetIP returns the addresses of a name; network is "ip", "ip4" or "ip6".
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+	// LookupAddr returns the names of an address.
+	LookupAddr(ctx context.Context, addr string) (names []string, err error)
 }
 
 // Dial connects to the target. The bound address is the connection's own.
@@ -55,15 +65,7 @@ func (d *Direct) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Ad
 	}
 	ctx, cancel := context.WithTimeout(ctx, directTimeout)
 	defer cancel()
-	all, err := d.addresses(ctx, r)
-	if err != nil {
-		return nil, socks.Addr{}, err
-	}
-	all, err = keep(all, func(ip netip.Addr) error { return d.judge(r, ip) })
-	if err != nil {
-		return nil, socks.Addr{}, err
-	}
-	c, err := race(ctx, all, r.Addr.Port)
+	c, err := d.dial(ctx, r)
 	if err != nil {
 		return nil, socks.Addr{}, err
 	}
@@ -71,34 +73,92 @@ func (d *Direct) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Ad
 	return c, socks.AddrFrom(local.AddrPort()), nil
 }
 
-// addresses are those of the target, of which SOCKS4 cannot use IPv6: not even the bound
-// address could be put into its reply.
-func (d *Direct) addresses(ctx context.Context, r *socks.Request) ([]netip.Addr, error) {
-	if !r.Addr.IP.IsValid() {
-		return d.lookup(ctx, networkOf(r), r.Addr.Name)
-	}
+func (d *Direct) dial(ctx context.Context, r *socks.Request) (net.Conn, error) {
 	ip := r.Addr.IP.Unmap()
-	if r.Version == socks.V4 && !ip.Is4() {
+	switch {
+	case !ip.IsValid():
+		return d.dialer(r).Dial(ctx, network(r), r.Addr.Name, r.Addr.Port)
+	case r.Version == socks.V4 && !ip.Is4():
 		return nil, &net.AddrError{Err: "SOCKS4 has no IPv6", Addr: ip.String()}
 	}
-	return []netip.Addr{ip}, nil
+	if err := d.judge(r, ip); err != nil {
+		return nil, err
+	}
+	return resolver.Connect(ctx, network(r), netip.AddrPortFrom(ip, r.Addr.Port))
 }
 
-// networkOf is "ip4" where only IPv4 addresses are of use, and otherwise "ip".
-func networkOf(r *socks.Request) string {
+// dialer is what connects to a name for r.
+func (d *Direct) dialer(r *socks.Request) resolver.Dialer {
+	return resolver.Dialer{
+		Lookup: d.names(r), Memory: &d.worked,
+		Allow: func(ip netip.Addr) error { return d.judge(r, ip) },
+	}
+}
+
+// names is what looks names up for r.
+func (d *Direct) names(r *socks.Request) Resolver {
+	own := &d.own
+	switch given := d.Resolver.(type) {
+	case nil:
+	case *resolver.Resolver:
+		own = given
+	default: // a resolver.View among them
+		return given
+	}
+	if d.Group == nil {
+		return own.For("")
+	}
+	return own.For(d.Group(r))
+}
+
+// network is that of connections for r. SOCKS4 cannot use IPv6: not even the bound address
+// could be put into its reply.
+func network(r *socks.Request) string {
 	if r.Version == socks.V4 {
-		return "ip4"
+		return "tcp4"
 	}
-	return "ip"
+	return "tcp"
 }
 
-// Plain says that nothing but to connect is to be done for an address, once Allow has.
-func (d *Direct) Plain(r *socks.Request) (to netip.AddrPort, limit time.Duration, err error) {
-	ip := r.Addr.IP.Unmap()
-	if !ip.IsValid() || ip.Zone() != "" || r.Version == socks.V4 && !ip.Is4() {
-		return to, 0, nil
+// Plain returns what Dial and Resolve would do, where that is to connect to one address or
+// to answer with one, and where the event loop can have it looked up without a goroutine.
+func (d *Direct) Plain(r *socks.Request) (Step, error) {
+	isName := !r.Addr.IP.IsValid()
+	if isName && r.Addr.IsOnion() || r.Command != socks.Connect && !isName {
+		return Step{}, nil
 	}
-	return netip.AddrPortFrom(ip, r.Addr.Port), directTimeout, d.judge(r, ip)
+	if !isName {
+		ip := r.Addr.IP.Unmap()
+		if ip.Zone() != "" || r.Version == socks.V4 && !ip.Is4() {
+			return Step{}, nil
+		}
+		return Step{To: netip.AddrPortFrom(ip, r.Addr.Port), Limit: directTimeout}, d.judge(r, ip)
+	}
+	if r.Command != socks.Connect {
+		return Step{}, nil
+	}
+	dialer := d.dialer(r)
+	if _, ok := dialer.Lookup.(resolver.View); !ok {
+		return Step{}, nil
+	}
+	if t, err, known := dialer.Cached(network(r), r.Addr.Name); known {
+		return step(t, r.Addr.Port), err
+	}
+	return Step{Find: func(ready func(Step, error)) (cancel func()) {
+		return dialer.Find(network(r), r.Addr.Name, func(t resolver.Targets, err error) {
+			ready(step(t, r.Addr.Port), err)
+		})
+	}}, nil
+}
+
+// step is to connect to the first of the targets. Where there are others it has the time that
+// RFC 8305 gives one attempt before the next.
+func step(t resolver.Targets, port uint16) Step {
+	s := Step{To: netip.AddrPortFrom(t.First, port), Limit: directTimeout, More: t.More}
+	if t.More {
+		s.Limit = resolver.AttemptDelay
+	}
+	return s
 }
 
 // Resolve looks the name up: its IPv4 address if it has one, else, not for SOCKS4, its
@@ -111,9 +171,16 @@ func (d *Direct) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, err
 	if r.Addr.IP.IsValid() {
 		return r.Addr.IP, nil
 	}
-	all, err := d.lookup(ctx, networkOf(r), r.Addr.Name)
+	families := "ip"
+	if r.Version == socks.V4 {
+		families = "ip4"
+	}
+	all, err := d.names(r).LookupNetIP(ctx, families, r.Addr.Name)
 	if err != nil {
 		return netip.Addr{}, err
+	}
+	for i := range all {
+		all[i] = all[i].Unmap()
 	}
 	all, err = keep(all, func(ip netip.Addr) error { return d.allow(r, ip) })
 	if err != nil {
@@ -134,7 +201,7 @@ func (d *Direct) ResolvePTR(ctx context.Context, r *socks.Request) (string, erro
 	if err := d.allow(r, ip); err != nil {
 		return "", err
 	}
-	names, err := d.lookupAddr(ctx, ip)
+	names, err := d.names(r).LookupAddr(ctx, ip.String())
 	if err != nil {
 		return "", err
 	}

@@ -1,13 +1,10 @@
 package egress_test
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"hosier/egress"
 	"hosier/internal/sockstest"
@@ -22,7 +19,7 @@ func TestDirectUnspecified(t *testing.T) {
 	w.DNS.Set("blocked4.test", "0.0.0.0")
 	w.DNS.Set("blocked6.test", "::")
 	w.DNS.Set("other.test", "0.255.255.255")
-	out := &egress.Direct{DNS: w.DNS.Addr}
+	out := w.Direct()
 	addr := func(text string) socks.Addr { return socks.Addr{IP: netip.MustParseAddr(text), Port: w.Echo} }
 	for _, target := range []socks.Addr{
 		addr("0.0.0.0"), addr("0.0.0.1"), addr("0.255.255.255"), addr("::"), addr("::ffff:0.0.0.0"), addr("::ffff:0.0.0.9"),
@@ -44,7 +41,7 @@ func TestDirectUnspecified(t *testing.T) {
 					t.Errorf("%v, version %v: Dial: %v, want %v", target, version, err, socks.HostUnreachable)
 				}
 			}
-			if to, _, err := out.Plain(r); to.IsValid() && !errors.Is(err, socks.HostUnreachable) {
+			if step, err := out.Plain(r); step.To.IsValid() && !errors.Is(err, socks.HostUnreachable) {
 				t.Errorf("%v, version %v: Plain: %v", target, version, err)
 			}
 		}
@@ -59,7 +56,7 @@ func TestDirectUnspecified(t *testing.T) {
 func TestDirectMixedAnswer(t *testing.T) {
 	w := sockstest.NewWorld(t)
 	w.DNS.Set("mixed.test", "0.0.0.0", "127.0.0.2", "127.0.0.1")
-	out := &egress.Direct{DNS: w.DNS.Addr, Allow: func(_ *socks.Request, ip netip.Addr) error {
+	out := &egress.Direct{Resolver: sockstest.Resolver(t, w.DNS.Addr), Allow: func(_ *socks.Request, ip netip.Addr) error {
 		if ip == netip.MustParseAddr("127.0.0.2") {
 			return socks.NotAllowed
 		}
@@ -83,8 +80,7 @@ func TestDirectLocalhost(t *testing.T) {
 	for _, name := range []string{"localhost", "a.localhost"} {
 		w.DNS.Set(name, "192.0.2.1")
 	}
-	for _, dns := range []string{w.DNS.Addr, ""} {
-		out := &egress.Direct{DNS: dns}
+	for _, out := range []*egress.Direct{w.Direct(), new(egress.Direct)} {
 		for _, name := range []string{"localhost", "localhost.", "LocalHost", "a.localhost", "a.LOCALHOST."} {
 			r := &socks.Request{Version: socks.V5, Command: socks.Resolve, Addr: socks.Addr{Name: name}}
 			if ip, err := out.Resolve(t.Context(), r); err != nil || ip != netip.MustParseAddr("127.0.0.1") {
@@ -107,7 +103,7 @@ func TestDirectLocalhost(t *testing.T) {
 // An error names the server that was asked, and the name as the client gave it.
 func TestDirectNamesServer(t *testing.T) {
 	w := sockstest.NewWorld(t)
-	out := &egress.Direct{DNS: w.DNS.Addr}
+	out := w.Direct()
 	for _, name := range []string{"missing.test", "broken.test", "missing"} {
 		_, _, err := out.Dial(t.Context(), &socks.Request{Version: socks.V5, Command: socks.Connect, Addr: socks.Addr{Name: name, Port: 80}})
 		dns := (*net.DNSError)(nil)
@@ -121,53 +117,5 @@ func TestDirectNamesServer(t *testing.T) {
 	_, err := out.ResolvePTR(t.Context(), &socks.Request{Addr: socks.Addr{IP: netip.MustParseAddr("192.0.2.99")}})
 	if dns := (*net.DNSError)(nil); !errors.As(err, &dns) || dns.Server != w.DNS.Addr || dns.Name != "192.0.2.99" {
 		t.Errorf("RESOLVE_PTR: %v, want it to name %s", err, w.DNS.Addr)
-	}
-}
-
-// A lookup waits for its turn, but not for ever, and not for a client that has gone. It is
-// no fault of the name's then.
-func TestDirectLookupsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		turns := make(chan struct{}, 1)
-		turns <- struct{}{}
-		out := &egress.Direct{Lookups: turns}
-		ask := func(ctx context.Context) (time.Duration, error) {
-			start := time.Now()
-			_, err := out.Resolve(ctx, &socks.Request{Version: socks.V5, Command: socks.Resolve, Addr: socks.Addr{Name: "a.test"}})
-			return time.Since(start), err
-		}
-		if took, err := ask(t.Context()); !errors.Is(err, socks.GeneralFailure) || took != 10*time.Second {
-			t.Errorf("%v after %v, want %v after 10s", err, took, socks.GeneralFailure)
-		}
-		gone := errors.New("client has gone")
-		ctx, cancel := context.WithCancelCause(t.Context())
-		time.AfterFunc(time.Second, func() { cancel(gone) })
-		if took, err := ask(ctx); !errors.Is(err, socks.GeneralFailure) || !errors.Is(err, gone) || took != time.Second {
-			t.Errorf("%v after %v, want %v: %v after 1s", err, took, socks.GeneralFailure, gone)
-		}
-		// What needs no lookup does not wait.
-		if _, err := out.Resolve(t.Context(), &socks.Request{Version: socks.V5, Addr: socks.Addr{Name: "localhost"}}); err != nil {
-			t.Errorf("localhost: %v", err)
-		}
-	})
-}
-
-// A lookup that has ended has given its turn back.
-func TestDirectLookupsGivenBack(t *testing.T) {
-	w := sockstest.NewWorld(t)
-	out := &egress.Direct{DNS: w.DNS.Addr, Lookups: make(chan struct{}, 1)}
-	for range 3 {
-		r := &socks.Request{Version: socks.V5, Command: socks.Connect, Addr: socks.Addr{Name: "echo.test", Port: w.Echo}}
-		c, _, err := out.Dial(t.Context(), r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Close()
-		if _, err := out.ResolvePTR(t.Context(), &socks.Request{Addr: socks.Addr{IP: netip.MustParseAddr("192.0.2.7")}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := len(out.Lookups); n != 0 {
-		t.Errorf("%d turns were not given back", n)
 	}
 }

@@ -24,13 +24,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestDirect(t *testing.T) {
 	sockstest.TestEgress(t, func(_ *testing.T, w *sockstest.World) egress.Egress {
-		return &egress.Direct{DNS: w.DNS.Addr}
+		return w.Direct()
 	})
 }
 
 // upstream runs a hosier that is the far side of another one.
 func upstream(t *testing.T, w *sockstest.World) string {
-	return sockstest.Serve(t, &proxy.Server{}, &egress.Direct{DNS: w.DNS.Addr})
+	return sockstest.Serve(t, &proxy.Server{}, w.Direct())
 }
 
 func TestSOCKS5(t *testing.T) {
@@ -254,7 +254,7 @@ func TestCredentialsStayApart(t *testing.T) {
 		return "", nil
 	}}}
 	out := &egress.SOCKS{Dialer: socks.Dialer{
-		Proxy: sockstest.Serve(t, far, &egress.Direct{DNS: w.DNS.Addr}),
+		Proxy: sockstest.Serve(t, far, w.Direct()),
 		Auth:  socks.Auth{Method: socks.UserPass, User: "upstream", Password: "key"},
 	}}
 	client := socks.Dialer{
@@ -273,7 +273,7 @@ func TestCredentialsStayApart(t *testing.T) {
 func TestDirectAllow(t *testing.T) {
 	w := sockstest.NewWorld(t)
 	var judged []netip.Addr
-	out := &egress.Direct{DNS: w.DNS.Addr, Allow: func(_ *socks.Request, ip netip.Addr) error {
+	out := &egress.Direct{Resolver: sockstest.Resolver(t, w.DNS.Addr), Allow: func(_ *socks.Request, ip netip.Addr) error {
 		judged = append(judged, ip)
 		return socks.NotAllowed
 	}}
@@ -364,7 +364,7 @@ func TestUnsupported(t *testing.T) {
 func TestLookupTimeout(t *testing.T) {
 	w := sockstest.NewWorld(t)
 	s := &proxy.Server{Policy: proxy.Policy{ConnectTimeout: 100 * time.Millisecond}}
-	client := socks.Dialer{Proxy: sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})}
+	client := socks.Dialer{Proxy: sockstest.Serve(t, s, w.Direct())}
 	if err := dialErr(&client, "silent.test:80"); !errors.Is(err, socks.TTLExpired) {
 		t.Errorf("CONNECT: %v, want status 06", err)
 	}

@@ -26,7 +26,7 @@ func TestFailoverEgress(t *testing.T) {
 		dead := &egress.SOCKS{Dialer: socks.Dialer{Proxy: l.Addr().String()}}
 		return &egress.Failover{Ways: []egress.Way{
 			{Name: "dead", Egress: dead},
-			{Name: "live", Egress: &egress.Direct{DNS: w.DNS.Addr}},
+			{Name: "live", Egress: w.Direct()},
 		}}
 	})
 }

@@ -18,7 +18,7 @@ import (
 func TestOutOfDescriptors(t *testing.T) {
 	dns := sockstest.NewDNS(t)
 	dns.Set("a.test", "127.0.0.1")
-	out := &egress.Direct{DNS: dns.Addr}
+	out := &egress.Direct{Resolver: sockstest.Resolver(t, dns.Addr)}
 	exhaust(t)
 	_, err := out.Resolve(t.Context(), &socks.Request{Version: socks.V5, Command: socks.Resolve, Addr: socks.Addr{Name: "a.test"}})
 	if name := (*net.DNSError)(nil); !errors.Is(err, syscall.EMFILE) || errors.As(err, &name) {

@@ -15,6 +15,7 @@ import (
 	"hosier/egress"
 	"hosier/probe"
 	"hosier/proxy"
+	"hosier/resolver"
 	"hosier/socks"
 )
 
@@ -67,14 +68,24 @@ func probed(t *testing.T, cfg probe.Config, change func(*proxy.Server)) *probe.R
 	return r
 }
 
+// resolverOf returns a resolver that asks one server, until the test is over.
+func resolverOf(t *testing.T, dns string) *resolver.Resolver {
+	server, err := resolver.ParseServer(dns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &resolver.Resolver{Servers: []resolver.Server{server}}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
 func serveHosierOn(t *testing.T, l net.Listener, dns string, change func(*proxy.Server)) {
 	t.Helper()
+	out := &egress.Direct{Resolver: resolverOf(t, dns)}
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
-			ExtendedErrors: true, // and Tor-Capabilities with them
-			Route: func(context.Context, *proxy.Session) (egress.Egress, error) {
-				return &egress.Direct{DNS: dns}, nil
-			},
+			ExtendedErrors:   true, // and Tor-Capabilities with them
+			Route:            func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil },
 			HandshakeTimeout: 3 * time.Second,
 		},
 		Log: slog.New(slog.DiscardHandler),

@@ -18,6 +18,7 @@ import (
 
 	"hosier/egress"
 	"hosier/probe"
+	"hosier/resolver"
 	"hosier/socks"
 )
 
@@ -95,7 +96,15 @@ func (s *script) start() (stop func(), err error) {
 		return nil, err
 	}
 	s.addr = l.Addr().String()
-	s.out = &egress.Direct{DNS: s.dns}
+	names := new(resolver.Resolver)
+	if s.dns != "" {
+		server, err := resolver.ParseServer(s.dns)
+		if err != nil {
+			return nil, err
+		}
+		names.Servers = []resolver.Server{server}
+	}
+	s.out = &egress.Direct{Resolver: names}
 	s.conns, s.stop = make(map[net.Conn]struct{}), make(chan struct{})
 	done := make(chan struct{})
 	go func() {
@@ -116,6 +125,7 @@ func (s *script) start() (stop func(), err error) {
 		l.Close()
 		<-done
 		close(s.stop)
+		names.Close()
 		s.mu.Lock()
 		for c := range s.conns {
 			c.Close()

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"hosier/egress"
 	"hosier/internal/sockstest"
@@ -57,7 +56,7 @@ func testPanic(t *testing.T, w *sockstest.World, where string, act func(), want 
 	var logs logBuffer
 	closed := make(chan *proxy.Session, 8)
 	s := &proxy.Server{
-		PolicyFor: trap.policyFor(&egress.Direct{DNS: w.DNS.Addr}),
+		PolicyFor: trap.policyFor(w.Direct()),
 		Closed:    func(ses *proxy.Session) { closed <- ses },
 		Log:       slog.New(slog.NewJSONHandler(&logs, nil)),
 	}
@@ -114,7 +113,7 @@ func TestPanicInClosed(t *testing.T) {
 					Closed: func(*proxy.Session) { calls.Add(1); act() },
 					Log:    slog.New(slog.NewJSONHandler(&logs, nil)),
 				}
-				address := sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})
+				address := sockstest.Serve(t, s, w.Direct())
 				for range 3 {
 					c := connect(t, address)
 					c.send(request)
@@ -279,9 +278,9 @@ func (e trapEgress) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks
 	return e.Direct.Dial(ctx, r)
 }
 
-func (e trapEgress) Plain(r *socks.Request) (netip.AddrPort, time.Duration, error) {
+func (e trapEgress) Plain(r *socks.Request) (egress.Step, error) {
 	e.trap.at("Plain")
-	return e.Direct.Plain(r)
+	return egress.Step{}, nil // so that Dial is called in any mode
 }
 
 func (e trapEgress) Resolve(context.Context, *socks.Request) (netip.Addr, error) {

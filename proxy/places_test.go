@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"hosier/egress"
 	"hosier/internal/sockstest"
 	"hosier/proxy"
 	"hosier/socks"
@@ -68,7 +67,7 @@ func TestRefusedKeepNoPlace(t *testing.T) {
 					return secure, secure.HandshakeContext(ctx)
 				}
 			}
-			address := sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})
+			address := sockstest.Serve(t, s, w.Direct())
 			who.are(bad.String())
 			ended := make(chan struct{}, silent)
 			for range silent {
@@ -123,7 +122,7 @@ func TestSharesOfPlaces(t *testing.T) {
 				Identify: who.identify,
 				Verify:   func(_ *proxy.Session, a socks.Auth) (string, error) { return a.User, nil },
 			}}
-			address := sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})
+			address := sockstest.Serve(t, s, w.Direct())
 			login := func(user string) (client, byte) {
 				c := connect(t, address)
 				c.send(join([]byte{5, 1, 2, 1, byte(len(user))}, []byte(user), []byte{1, 'x'}, connect5("echo.test", w.Echo)))
@@ -183,7 +182,7 @@ func TestUnidentifiedAreBounded(t *testing.T) {
 		_, err := io.ReadFull(c, make([]byte, 1))
 		return err
 	}
-	address := sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})
+	address := sockstest.Serve(t, s, w.Direct())
 	var waiting []client
 	for range most / 2 {
 		waiting = append(waiting, connect(t, address))

@@ -28,7 +28,7 @@ import (
 // A connection keeps the policy that it began with; the next one gets another.
 func TestPolicyFor(t *testing.T) {
 	w := sockstest.NewWorld(t)
-	out := &egress.Direct{DNS: w.DNS.Addr}
+	out := w.Direct()
 	open := &proxy.Policy{Route: func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil }}
 	policies := make(chan *proxy.Policy, 1)
 	s := &proxy.Server{PolicyFor: func(ses *proxy.Session) *proxy.Policy {
@@ -112,7 +112,7 @@ func TestPolicyDialects(t *testing.T) {
 	}
 	for served := proxy.Dialects(0); served < 8; served++ {
 		s := &proxy.Server{Policy: proxy.Policy{Dialects: served}}
-		address := sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})
+		address := sockstest.Serve(t, s, w.Direct())
 		for dialect, talk := range talks {
 			conn := connect(t, address)
 			conn.send(talk.send)
@@ -132,7 +132,7 @@ func TestPolicyDialects(t *testing.T) {
 // connection that it returns.
 func TestPrepare(t *testing.T) {
 	w := sockstest.NewWorld(t)
-	direct := &egress.Direct{DNS: w.DNS.Addr}
+	direct := w.Direct()
 	out := &sockstest.Egress{DialFunc: direct.Dial}
 	client := netip.MustParseAddrPort("192.0.2.7:4321")
 	closed := make(chan *proxy.Session, 4)
@@ -233,7 +233,7 @@ func TestTotalTimeout(t *testing.T) {
 		}
 		return &p
 	}
-	out := &egress.Direct{DNS: w.DNS.Addr}
+	out := w.Direct()
 	s.Policy.Route = func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil }
 	address := sockstest.Serve(t, s, nil)
 	c := connect(t, address)
@@ -260,7 +260,7 @@ func TestEnd(t *testing.T) {
 	w := sockstest.NewWorld(t)
 	closed := make(chan *proxy.Session, 4)
 	s := &proxy.Server{Closed: func(ses *proxy.Session) { closed <- ses }}
-	address := sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})
+	address := sockstest.Serve(t, s, w.Direct())
 	var all []client
 	for range 3 {
 		c := connect(t, address)

@@ -21,7 +21,7 @@ func TestMoved(t *testing.T) {
 	const clients, message = 100, 1000
 	w := sockstest.NewWorld(t)
 	s := &proxy.Server{}
-	address := sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})
+	address := sockstest.Serve(t, s, w.Direct())
 	var sent atomic.Int64
 	stop, looks := make(chan struct{}), make(chan int)
 	go func() {

@@ -158,24 +158,44 @@ func attempts(out egress.Egress) time.Duration {
 	return 1
 }
 
-// askInLoop does what Dial would where that is but to connect, without a thread to wake.
+// askInLoop does what Dial would where that is but to look a name up and to connect,
+// without a thread to wake.
 func askInLoop(c net.Conn, out egress.Egress, r *socks.Request, until time.Time) (a answer, done bool, err error) {
 	plain, ok := out.(egress.Plain)
 	if !ok || r.Command != socks.Connect {
 		return a, false, nil
 	}
-	to, limit, err := plain.Plain(r)
-	if err != nil || !to.IsValid() {
+	step, err := plain.Plain(r)
+	if err == nil && step.Find != nil {
+		step, err = find(c, step, until)
+	}
+	if err != nil || !step.To.IsValid() {
 		return a, err != nil, err
 	}
-	if end := time.Now().Add(limit); limit > 0 && end.Before(until) {
+	if end := time.Now().Add(step.Limit); step.Limit > 0 && end.Before(until) {
 		until = end
 	}
-	conn, local, err := relay.Connect(c, to, until)
+	conn, local, err := relay.Connect(c, step.To, until)
 	if err != nil {
-		return a, true, err
+		return a, !step.More, err
 	}
 	return answer{conn: conn, bound: socks.AddrFrom(local)}, true, nil
+}
+
+// find waits in the event loop for the step that follows.
+func find(c net.Conn, s egress.Step, until time.Time) (next egress.Step, err error) {
+	var cancel func()
+	failed := relay.Await(c, until, func(ready func()) {
+		cancel = s.Find(func(found egress.Step, why error) {
+			next, err = found, why
+			ready()
+		})
+	})
+	if failed != nil {
+		cancel()
+		return egress.Step{}, fmt.Errorf("lookup: %w", failed)
+	}
+	return next, err
 }
 
 func (p *Policy) appendReply(b []byte, r *socks.Request, s socks.Status, bound socks.Addr, err error) []byte {

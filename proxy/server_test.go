@@ -113,7 +113,7 @@ func TestZeroServerRefuses(t *testing.T) {
 // Everything in one write: no reply is lost, nor any of the early data.
 func TestOneWrite(t *testing.T) {
 	w := sockstest.NewWorld(t)
-	address := sockstest.Serve(t, &proxy.Server{}, &egress.Direct{DNS: w.DNS.Addr})
+	address := sockstest.Serve(t, &proxy.Server{}, w.Direct())
 	early := bytes.Repeat([]byte("early data "), 256<<10/11)
 	password, _ := socks.AppendUserPass(nil, socks.Auth{User: "u", Password: "p"})
 	head := fmt.Sprintf("CONNECT echo.test:%d HTTP/1.1\r\nHost: echo.test\r\n\r\n", w.Echo)
@@ -146,7 +146,7 @@ func TestOneWrite(t *testing.T) {
 
 func TestByteByByte(t *testing.T) {
 	w := sockstest.NewWorld(t)
-	address := sockstest.Serve(t, &proxy.Server{}, &egress.Direct{DNS: w.DNS.Addr})
+	address := sockstest.Serve(t, &proxy.Server{}, w.Direct())
 	head := fmt.Sprintf("CONNECT echo.test:%d HTTP/1.0\r\n\r\n", w.Echo)
 	for name, c := range map[string]struct{ send, answer []byte }{
 		"SOCKS5":  {join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), []byte{5, 0, 5, 0, 0, 1}},
@@ -167,7 +167,7 @@ func TestByteByByte(t *testing.T) {
 // A client that ends its side right after the request still gets what the target sends.
 func TestHalfCloseAfterRequest(t *testing.T) {
 	w := sockstest.NewWorld(t)
-	address := sockstest.Serve(t, &proxy.Server{}, &egress.Direct{DNS: w.DNS.Addr})
+	address := sockstest.Serve(t, &proxy.Server{}, w.Direct())
 	c := connect(t, address)
 	c.send(connect4("echo.test", w.Greeter))
 	c.CloseWrite()
@@ -181,7 +181,7 @@ func TestHalfCloseAfterRequest(t *testing.T) {
 // although more bytes than anyone reads are on their way.
 func TestRefusalArrives(t *testing.T) {
 	w := sockstest.NewWorld(t)
-	address := sockstest.Serve(t, &proxy.Server{}, &egress.Direct{DNS: w.DNS.Addr})
+	address := sockstest.Serve(t, &proxy.Server{}, w.Direct())
 	more := bytes.Repeat([]byte("x"), 100<<10)
 	no5 := func(code byte) []byte { return []byte{5, 0, 5, code, 0, 1, 0, 0, 0, 0, 0, 0} }
 	no4 := []byte{0, 0x5B, 0, 0, 0, 0, 0, 0}
@@ -298,7 +298,7 @@ func TestVerify(t *testing.T) {
 		return "", errors.New("wrong")
 	}}}
 	w := sockstest.NewWorld(t)
-	address := sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})
+	address := sockstest.Serve(t, s, w.Direct())
 	good, _ := socks.AppendUserPass(nil, socks.Auth{User: "ann", Password: "right"})
 	bad, _ := socks.AppendUserPass(nil, socks.Auth{User: "ann", Password: "wrong"})
 	basic := "CONNECT echo.test:%d HTTP/1.1\r\nProxy-Authorization: Basic %s\r\n\r\n"
@@ -324,7 +324,7 @@ func TestMaxConns(t *testing.T) {
 	w := sockstest.NewWorld(t)
 	closed := make(chan *proxy.Session, 10)
 	s := &proxy.Server{MaxConns: 2, Closed: func(ses *proxy.Session) { closed <- ses }}
-	address := sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})
+	address := sockstest.Serve(t, s, w.Direct())
 	request := join([]byte{5, 1, 0}, connect5("echo.test", w.Echo))
 	var held []client
 	for range 2 {
@@ -351,7 +351,7 @@ func TestSession(t *testing.T) {
 	w := sockstest.NewWorld(t)
 	closed := make(chan *proxy.Session, 1)
 	s := &proxy.Server{Closed: func(ses *proxy.Session) { closed <- ses }}
-	out := &egress.Direct{DNS: w.DNS.Addr}
+	out := w.Direct()
 	address := sockstest.Serve(t, s, out)
 	c := connect(t, address)
 	c.send(join([]byte{5, 1, 0}, connect5("echo.test", w.Echo), []byte("12345")))
@@ -373,7 +373,7 @@ func TestSession(t *testing.T) {
 func TestShutdown(t *testing.T) {
 	w := sockstest.NewWorld(t)
 	s := &proxy.Server{}
-	address := sockstest.Serve(t, s, &egress.Direct{DNS: w.DNS.Addr})
+	address := sockstest.Serve(t, s, w.Direct())
 	c := connect(t, address)
 	c.send(join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)))
 	c.expect([]byte{5, 0, 5, 0, 0, 1, 127, 0, 0, 1})
@@ -402,7 +402,7 @@ func TestClose(t *testing.T) {
 	w := sockstest.NewWorld(t)
 	var told atomic.Int32
 	s := &proxy.Server{Closed: func(*proxy.Session) { told.Add(1) }}
-	out := &egress.Direct{DNS: w.DNS.Addr}
+	out := w.Direct()
 	address := sockstest.Serve(t, s, out)
 	handshake := connect(t, address)
 	handshake.send([]byte{5, 1, 0})
@@ -428,7 +428,7 @@ func TestClose(t *testing.T) {
 // Many at once, hashed both ways.
 func TestConcurrent(t *testing.T) {
 	w := sockstest.NewWorld(t)
-	d := socks.Dialer{Proxy: sockstest.Serve(t, &proxy.Server{}, &egress.Direct{DNS: w.DNS.Addr})}
+	d := socks.Dialer{Proxy: sockstest.Serve(t, &proxy.Server{}, w.Direct())}
 	var all sync.WaitGroup
 	for i := range 64 {
 		all.Go(func() {
@@ -455,7 +455,7 @@ func TestConcurrent(t *testing.T) {
 // An address is answered at once; no way out needs to look it up.
 func TestResolveLiteral(t *testing.T) {
 	w := sockstest.NewWorld(t)
-	d := socks.Dialer{Proxy: sockstest.Serve(t, &proxy.Server{}, &egress.Direct{DNS: w.DNS.Addr})}
+	d := socks.Dialer{Proxy: sockstest.Serve(t, &proxy.Server{}, w.Direct())}
 	for _, text := range []string{"192.0.2.1", "2001:db8::1"} {
 		if ip, err := d.Resolve(t.Context(), text); err != nil || ip != netip.MustParseAddr(text) {
 			t.Errorf("Resolve(%s) = %v, %v", text, ip, err)

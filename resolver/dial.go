@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
-// The pace of RFC 8305.
+// AttemptDelay is how long one address is tried before the next is tried as well: RFC 8305
+// section 5.
+const AttemptDelay = 250 * time.Millisecond
+
 const (
-	resolutionDelay = 50 * time.Millisecond  // section 3: for IPv6, when IPv4 is there
-	attemptDelay    = 250 * time.Millisecond // section 5
+	resolutionDelay = 50 * time.Millisecond  // for IPv6, when IPv4 is there: section 3
 	hastyDelay      = 150 * time.Millisecond // after hastyAfter attempts that did not connect
 	hastyAfter      = 3
 	maxAttempts     = 4 // in flight, each with a descriptor
@@ -212,7 +214,7 @@ func (r *race) attempt() {
 	r.begun++
 	id := r.begun
 	r.flying = append(r.flying, flying{id, addr, cancel})
-	r.next = time.Now().Add(attemptDelay)
+	r.next = time.Now().Add(AttemptDelay)
 	if r.begun >= hastyAfter {
 		r.next = time.Now().Add(hastyDelay)
 	}
@@ -241,6 +243,11 @@ func (r *race) dial(ctx context.Context, addr netip.AddrPort) (net.Conn, error) 
 	if r.DialAddr != nil {
 		return r.DialAddr(ctx, network, addr)
 	}
+	return Connect(ctx, network, addr)
+}
+
+// Connect connects to one address over TCP from this host, as a Dialer without DialAddr does.
+func Connect(ctx context.Context, network string, addr netip.AddrPort) (net.Conn, error) {
 	var d net.Dialer
 	// Nobody wins anything by MPTCP to an arbitrary server, and its sockets cannot be spliced.
 	d.SetMultipathTCP(false)

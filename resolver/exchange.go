@@ -15,10 +15,10 @@ import (
 // same again. Each wait is twice the one before.
 const raceAfter = 300 * time.Millisecond
 
-var (
-	errBusy    = errors.New("too many questions are waiting for an answer")
-	errTimeout = errors.New("no answer in time")
-)
+// ErrBusy is the end of a question that was not asked, since too many wait for an answer.
+var ErrBusy = errors.New("too many names are being looked up")
+
+var errTimeout = errors.New("no answer in time")
 
 // upstream is a server at work.
 type upstream struct {

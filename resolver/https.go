@@ -41,7 +41,7 @@ func newHTTPS(s Server, dial dialFunc, config *tls.Config) *httpsTransport {
 func (t *httpsTransport) ask(q *query, done func(records, error)) (cancel func()) {
 	if t.open.Add(1) > maxOnStream {
 		t.open.Add(-1)
-		done(records{}, errBusy)
+		done(records{}, ErrBusy)
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(context.Background())

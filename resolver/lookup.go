@@ -118,6 +118,9 @@ func (v View) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 		return names, nil
 	}
 	a, err := v.Lookup(ctx, reverseName(ip)+".", PTR)
+	if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
+		dns.Name = addr
+	}
 	return a.Names, err
 }
 

@@ -19,6 +19,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"net/netip"
@@ -26,6 +27,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -121,7 +123,8 @@ type flight struct {
 type waiter struct{ done func(*entry, bool) }
 
 // Lookup asks for the records of one type. The error is a *net.DNSError: IsNotFound if the
-// name, or a record of that type, does not exist; IsTimeout if no server answered.
+// name, or a record of that type, does not exist; IsTimeout if no server answered. It is none
+// if no server could be asked: ErrBusy, a syscall.Errno such as EMFILE, net.ErrClosed.
 func (v View) Lookup(ctx context.Context, name string, typ Type) (Answer, error) {
 	type outcome struct {
 		Answer
@@ -216,6 +219,8 @@ func (s *searchList) cancel() {
 func (e *entry) answer(name string, cached bool) (Answer, error) {
 	a := Answer{Name: e.name, Server: e.server, Cached: cached, TTL: max(0, time.Until(e.expires))}
 	switch {
+	case isOurs(e.err):
+		return a, fmt.Errorf("lookup %s: %w", name, e.err)
 	case e.err != nil:
 		return a, &net.DNSError{
 			UnwrapErr: e.err, Err: e.err.Error(), Name: name, Server: e.server,
@@ -229,6 +234,19 @@ func (e *entry) answer(name string, cached bool) (Answer, error) {
 	}
 	a.Addrs, a.Names = e.addrs, e.names
 	return a, nil
+}
+
+// isOurs reports whether err says nothing of a name or a server: this host is short of
+// something, or the Resolver closed.
+func isOurs(err error) bool {
+	for _, e := range []error{
+		ErrBusy, net.ErrClosed, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func notFound(name, server, why string) error {
@@ -267,7 +285,7 @@ func (r *Resolver) join(k key, stale *entry, share bool, done func(*entry, bool)
 		return func() { r.leave(f, w) }
 	case r.closed || len(r.open) >= maxFlights:
 		r.mu.Unlock()
-		done(&entry{key: k, err: errBusy, expires: time.Now()}, false)
+		done(&entry{key: k, err: ErrBusy, expires: time.Now()}, false)
 		return func() {}
 	}
 	r.misses.Add(1)
@@ -312,7 +330,9 @@ func (r *Resolver) land(f *flight, keep bool, found records, s *upstream, err er
 	e := &entry{key: f.key, records: found, err: err, server: s.String(), asked: now, expires: now.Add(found.ttl)}
 	if err != nil {
 		r.failures.Add(1)
-		e.expires = now.Add(failureTTL)
+		if !isOurs(err) {
+			e.expires = now.Add(failureTTL)
+		}
 		if f.stale != nil {
 			late := *f.stale
 			late.older, late.newer = nil, nil

@@ -439,7 +439,7 @@ func TestManySilent(t *testing.T) {
 	v, busy := r.For(""), 0
 	for i := range maxFlights + 100 {
 		v.Ask(fmt.Sprintf("x%d.test", i), A, func(_ Answer, err error) {
-			if errors.Is(err, errBusy) {
+			if errors.Is(err, ErrBusy) {
 				busy++
 			}
 		})

@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -40,7 +41,8 @@ type Server struct {
 //	tls://9.9.9.9#dns.quad9.net
 //	https://9.9.9.9/dns-query#dns.quad9.net
 //
-// A server has no host name in place of an address, since nothing could look that up.
+// A server has no host name in place of an address, since nothing could look that up. The
+// error does not repeat the text.
 func ParseServer(text string) (Server, error) {
 	if !strings.Contains(text, "://") {
 		addr, err := parseAddr(text, 53)
@@ -48,7 +50,7 @@ func ParseServer(text string) (Server, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return Server{}, fmt.Errorf("DNS server %q: not a URL", text)
+		return Server{}, errors.New("not a URL")
 	}
 	var s Server
 	port := uint16(53)
@@ -62,21 +64,21 @@ func ParseServer(text string) (Server, error) {
 		s.Transport, port = HTTPS, 443
 		s.Path = u.EscapedPath()
 	default:
-		return Server{}, fmt.Errorf("DNS server %q: unknown scheme %q; use udp, tcp, tls or https", text, u.Scheme)
+		return Server{}, errors.New("unknown scheme; use udp, tcp, tls or https")
 	}
 	if u.User != nil || u.RawQuery != "" || s.Transport != HTTPS && strings.Trim(u.Path, "/") != "" {
-		return Server{}, fmt.Errorf("DNS server %q: only an address and a port are expected", text)
+		return Server{}, errors.New("only an address and a port are expected")
 	}
 	if u.Fragment != "" {
 		name, ok := canonical(u.Fragment)
 		if !ok || s.Transport != TLS && s.Transport != HTTPS {
-			return Server{}, fmt.Errorf("DNS server %q: %q is not the name of a certificate", text, u.Fragment)
+			return Server{}, errors.New("what follows # is not the name of a certificate")
 		}
 		s.Name = name
 	}
 	s.Addr, err = parseAddr(u.Host, port)
 	if err != nil && s.Transport >= TLS {
-		return Server{}, fmt.Errorf("%w; write %s://ADDRESS#%s", err, u.Scheme, u.Hostname())
+		return Server{}, fmt.Errorf("%w; the name in its certificate goes after it: %s://ADDRESS#NAME", err, u.Scheme)
 	}
 	return s, err
 }
@@ -85,21 +87,21 @@ func ParseServer(text string) (Server, error) {
 func parseAddr(text string, port uint16) (netip.AddrPort, error) {
 	host := text
 	if ap, err := netip.ParseAddrPort(text); err == nil {
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), checkPort(text, ap.Port())
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), checkPort(ap.Port())
 	}
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
 		host = host[1 : len(host)-1]
 	}
 	ip, err := netip.ParseAddr(host)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("DNS server %q: not an IP address", text)
+		return netip.AddrPort{}, errors.New("not an IP address")
 	}
 	return netip.AddrPortFrom(ip.Unmap(), port), nil
 }
 
-func checkPort(text string, port uint16) error {
+func checkPort(port uint16) error {
 	if port == 0 {
-		return fmt.Errorf("DNS server %q: the port is 0", text)
+		return errors.New("the port is 0")
 	}
 	return nil
 }

@@ -102,7 +102,7 @@ func (t *streamTransport) stream() (*stream, error) {
 // add is called with t.mu held.
 func (s *stream) add(q *streamQuestion) error {
 	if len(s.pending) >= maxOnStream {
-		return errBusy
+		return ErrBusy
 	}
 	id := uint16(rand.Uint32())
 	for s.pending[id] != nil {
@@ -116,7 +116,7 @@ func (s *stream) add(q *streamQuestion) error {
 	select {
 	case s.out <- append(framed, msg...):
 	default: // the server does not read
-		return errBusy
+		return ErrBusy
 	}
 	q.onto, q.id = s, id
 	s.pending[id] = q

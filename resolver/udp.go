@@ -142,7 +142,7 @@ func (t *udpTransport) socket() (*udpSocket, error) {
 				return s, nil
 			}
 		}
-		return nil, errBusy
+		return nil, ErrBusy
 	}
 	conn, err := t.dial(context.Background(), "udp", t.server.Addr.String())
 	if err != nil {

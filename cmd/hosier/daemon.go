@@ -57,7 +57,7 @@ type daemon struct {
 	current   atomic.Pointer[generation]
 	failed    chan error // a listener ended by itself
 	limits    limits.Limiter
-	lookups   chan struct{} // a place for each that may be under way
+	sockets   int // for questions, of each DNS server
 	telemetry *telemetry.Telemetry
 	leaks     *leaks.Watch
 	socks4    rate.Sometimes // tells of SOCKS4 clients of listeners with users
@@ -74,10 +74,10 @@ type daemon struct {
 
 // newDaemon returns a daemon that has opened nothing. The writer must not block.
 func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
-	conns, lookups := shares(descriptors(), c.MaxConns)
+	conns, sockets := shares(descriptors(), c.MaxConns)
 	d := &daemon{
 		source: s, started: time.Now(), listeners: map[string]*opened{}, failed: make(chan error, 1),
-		lookups: make(chan struct{}, lookups),
+		sockets: sockets,
 		socks4:  rate.Sometimes{First: 1, Interval: time.Minute},
 		heldOff: rate.Sometimes{First: 1, Interval: time.Minute},
 	}

@@ -19,12 +19,14 @@ import (
 	"hosier/egress"
 	"hosier/egress/tor"
 	"hosier/internal/config"
+	"hosier/internal/fair"
 	"hosier/internal/leaks"
 	"hosier/internal/limits"
 	"hosier/internal/listen"
 	"hosier/internal/rules"
 	"hosier/internal/users"
 	"hosier/proxy"
+	"hosier/resolver"
 	"hosier/socks"
 )
 
@@ -41,6 +43,7 @@ type generation struct {
 
 	listening []net.Addr // of all listeners
 
+	names    *resolver.Resolver
 	users    map[string]*users.Verifier // by file
 	policies map[string]*proxy.Policy   // by the address of the listener, as sessions know it
 }
@@ -64,11 +67,11 @@ type way struct {
 }
 
 // Plain is that of the way out, if it has one and there is no second to try.
-func (w *way) Plain(r *socks.Request) (to netip.AddrPort, limit time.Duration, err error) {
+func (w *way) Plain(r *socks.Request) (egress.Step, error) {
 	if out, ok := w.Egress.(egress.Plain); ok {
 		return out.Plain(r)
 	}
-	return to, 0, nil
+	return egress.Step{}, nil
 }
 
 // Attempts returns how many ways out it may ask.
@@ -128,11 +131,42 @@ func (l *listenerWays) of(names []string) *way {
 func (l *listenerWays) egress(x *exit) egress.Egress {
 	switch x.kind {
 	case rules.Direct:
-		return &egress.Direct{DNS: l.generation.config.DNS, Allow: l.allow, Lookups: l.generation.daemon.lookups}
+		return l.direct()
 	case rules.Tor:
 		return &tor.Isolated{Pool: x.pool, Isolation: l.isolation[x.name]}
 	}
 	return x.out
+}
+
+// direct is this host's network.
+func (l *listenerWays) direct() *egress.Direct {
+	d := &egress.Direct{Resolver: l.generation.names, Allow: l.allow}
+	switch l.cache() {
+	case config.CacheOff:
+		d.Resolver = l.generation.names.Uncached()
+	case config.CacheUser:
+		d.Group = cacheGroup
+	}
+	return d
+}
+
+// cache is whose cached answers clients get. One that came at once shows that somebody asked.
+func (l *listenerWays) cache() config.DNSCache {
+	switch {
+	case l.listener.DNSCache != "":
+		return l.listener.DNSCache
+	case l.listener.HasUsers() || !isLoopback(l.listener.Address) || len(l.listener.ProxyFrom) > 0:
+		return config.CacheUser
+	}
+	return config.CacheShared
+}
+
+// cacheGroup is the user, and the client where there is none.
+func cacheGroup(r *socks.Request) string {
+	if r.User != "" {
+		return "user " + r.User
+	}
+	return fair.Client(r.Client.Addr()).String()
 }
 
 // allow judges an address that this host is about to connect to, or has looked up: by the
@@ -172,6 +206,7 @@ func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generati
 		at: map[string]string{}, names: map[string]string{}, loaded: time.Now(),
 		policies: map[string]*proxy.Policy{}, users: map[string]*users.Verifier{},
 	}
+	g.names = d.resolver(c)
 	for _, e := range c.Egresses {
 		x := d.running(e)
 		if x == nil {
@@ -201,6 +236,15 @@ func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generati
 		g.ways[l.Name] = w
 	}
 	return g, nil
+}
+
+// resolver is what looks names up for direct egresses: the one before, with all that it knows,
+// if it asks the same servers. One that is not used any more holds nothing open for long.
+func (d *daemon) resolver(c *config.Config) *resolver.Resolver {
+	if old := d.current.Load(); old != nil && slices.Equal(old.names.Servers, c.DNS) {
+		return old.names
+	}
+	return &resolver.Resolver{Servers: c.DNS, Sockets: d.sockets}
 }
 
 // running returns the exit that e describes, if it runs, also if it was to end.

@@ -48,7 +48,7 @@ func (g *generation) pageListener(l *config.Listener) page.Listener {
 // pageRules are the rules as a browser can follow them. What leads to direct goes past the
 // proxy where that is the same: for programs of this host, with this host's DNS server.
 func (g *generation) pageRules(l *config.Listener) (all []page.Rule) {
-	local := isLoopback(l.Address) && len(l.ProxyFrom) == 0 && g.config.DNS == ""
+	local := isLoopback(l.Address) && len(l.ProxyFrom) == 0 && len(g.config.DNS) == 0
 	for _, r := range g.config.Rules.Rules() {
 		if len(r.Listeners) > 0 && !slices.Contains(r.Listeners, l.Name) ||
 			len(r.Commands) > 0 && !slices.Contains(r.Commands, socks.Connect) {

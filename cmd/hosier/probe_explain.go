@@ -15,6 +15,7 @@ import (
 	"hosier/internal/printable"
 	"hosier/probe"
 	"hosier/proxy"
+	"hosier/resolver"
 	"hosier/socks"
 )
 
@@ -109,7 +110,11 @@ func serveModel(dns string, login *probe.Login) (addr string, stop func(), err e
 	if err != nil {
 		return "", nil, err
 	}
-	out := &egress.Direct{DNS: dns}
+	server, err := resolver.ParseServer(dns)
+	if err != nil {
+		return "", nil, err
+	}
+	out := &egress.Direct{Resolver: &resolver.Resolver{Servers: []resolver.Server{server}}}
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
 			Route: func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil },

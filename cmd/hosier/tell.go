@@ -17,6 +17,7 @@ import (
 	"hosier/internal/telemetry"
 	"hosier/internal/users"
 	"hosier/proxy"
+	"hosier/resolver"
 	"hosier/socks"
 )
 
@@ -51,7 +52,7 @@ func (d *daemon) listenerName(at string) string {
 func ownWords(err error) string {
 	for _, known := range []error{
 		errNoPassword, errNotClient, errReloaded, errOperator, errLoop, users.ErrWrong, users.ErrBusy, relay.ErrIdle, relay.ErrClosed,
-		leaks.ErrUnsafe, egress.ErrNotPublic, egress.ErrUnspecified, egress.ErrLookups,
+		leaks.ErrUnsafe, egress.ErrNotPublic, egress.ErrUnspecified, resolver.ErrBusy,
 		limits.ErrFull, limits.ErrClient, limits.ErrRate, limits.ErrUser,
 		listen.ErrHeader, listen.ErrPeer, listen.ErrNotTLS, listen.ErrTLS, listen.ErrNoCert, listen.ErrNoName,
 	} {

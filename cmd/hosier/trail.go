@@ -151,7 +151,7 @@ func (e explainer) wayOut(l *config.Listener, r *socks.Request, d *rules.Decisio
 		at.Addr = socks.Addr{IP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: r.Addr.Port}
 		return append(steps, step{"dns", "nobody is asked: the name is loopback"}), refusedByDirect(l, &at, d)
 	}
-	text = cmp.Or(e.config.DNS, "this system's resolver") + "; what it answers is judged by the rules again"
+	text = serversOf(e.config) + "; what it answers is judged by the rules again"
 	if !isLocal(l, r.Listener) {
 		text += ", and must be public unless they name it"
 	}
@@ -164,8 +164,20 @@ func refusedByDirect(l *config.Listener, r *socks.Request, d *rules.Decision) er
 		return judgeAddress(l, r, d, r.Addr.IP)
 	}
 	out := egress.Direct{Allow: func(r *socks.Request, ip netip.Addr) error { return judgeAddress(l, r, d, ip) }}
-	_, _, err := out.Plain(r)
+	_, err := out.Plain(r)
 	return err
+}
+
+// serversOf names the DNS servers that direct egresses ask.
+func serversOf(c *config.Config) string {
+	if len(c.DNS) == 0 {
+		return "this system's servers"
+	}
+	var all []string
+	for _, s := range c.DNS {
+		all = append(all, s.String())
+	}
+	return strings.Join(all, ", ")
 }
 
 func (e explainer) egress(name string) *config.Egress {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"hosier/internal/rules"
+	"hosier/resolver"
 )
 
 // draft makes a whole draft of the root, as far as the mistakes let it.
@@ -308,17 +309,22 @@ func (r *reader) checkLimits(d *draft) {
 	}
 }
 
-func (r *reader) dns(to *string) field {
-	return textField(to, func(n *node) {
-		if !r.is(n, aText, `"192.0.2.53:53"`) {
-			return
-		}
-		if _, err := netip.ParseAddrPort(n.text); err != nil {
-			r.fail(n.at, `%s: write the DNS server as ip:port, such as "192.0.2.53:53"`, shown(n.text))
-			return
-		}
-		*to = n.text
-	})
+// dns reads one server or a list of them.
+func (r *reader) dns(to *[]resolver.Server) field {
+	return field{func(n *node) {
+		*to = nil
+		r.list(func(n *node) {
+			if !r.is(n, aText, `"192.0.2.53"`) {
+				return
+			}
+			server, err := resolver.ParseServer(n.text)
+			if err != nil {
+				r.fail(n.at, `%s: not a DNS server: %v; write an address such as "192.0.2.53", "192.0.2.53:5353" or "tls://192.0.2.53#dns.example"`, shown(n.text), err)
+				return
+			}
+			*to = append(*to, server)
+		})(n)
+	}, func() string { return joined(*to, resolver.Server.String) }}
 }
 
 func (r *reader) admin(to *string) field {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"hosier/internal/rules"
+	"hosier/resolver"
 )
 
 // Config is what a file says, with what it does not say filled in.
@@ -25,7 +26,7 @@ type Config struct {
 	Egresses  []Egress   // every way out, each by itself: lists of them are dissolved
 	Rules     *rules.Set // over the names of Egresses and Listeners
 
-	DNS       string // ip:port of the server that direct ways out ask; "" for the system's
+	DNS       []resolver.Server // that direct egresses ask; none for the system's
 	StateDir  string
 	Admin     string // host:port on loopback, or unix:/path; "" for none
 	MaxConns  int    // 0 for what the limit of open files allows
@@ -84,12 +85,24 @@ type Policy struct {
 	Unsafe         Unsafe
 	ExtendedErrors *bool // nil: if the way out is Tor
 	DeferAccept    bool  // a connection counts once it has said something
+	DNSCache       DNSCache
 
 	HandshakeTimeout time.Duration
 	ConnectTimeout   time.Duration
 	IdleTimeout      time.Duration // 0 for no limit
 	TotalTimeout     time.Duration // 0 for no limit
 }
+
+// DNSCache says whose cached answers a client may get from a direct egress. The zero value is
+// CacheUser where the listener has users or clients on other hosts, else CacheShared.
+type DNSCache string
+
+// Whose they may be.
+const (
+	CacheShared DNSCache = "shared" // of all clients of the listener
+	CacheUser   DNSCache = "user"   // of the same user, or the same client where there is none
+	CacheOff    DNSCache = "off"    // nothing is kept
+)
 
 // Unsafe says what becomes of requests that carry an address where a name was possible.
 type Unsafe string

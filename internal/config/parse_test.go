@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"hosier/internal/rules"
+	"hosier/resolver"
 )
 
 func mustParse(t *testing.T, text string, flags ...Flag) *Config {
@@ -179,7 +180,9 @@ func TestValues(t *testing.T) {
 		{`max-conns = 1_000`, func(c *Config) any { return c.MaxConns }, 1000},
 		{`admin = "unix:/run/a"`, func(c *Config) any { return c.Admin }, "unix:/run/a"},
 		{`admin = "localhost:9180"`, func(c *Config) any { return c.Admin }, "localhost:9180"},
-		{`dns = "[2001:db8::1]:53"`, func(c *Config) any { return c.DNS }, "[2001:db8::1]:53"},
+		{`dns = "[2001:db8::1]:5353"`, func(c *Config) any { return joined(c.DNS, resolver.Server.String) }, "[2001:db8::1]:5353"},
+		{`dns = ["192.0.2.1", "tls://192.0.2.2#dns.test", "https://192.0.2.3"]`, func(c *Config) any { return joined(c.DNS, resolver.Server.String) }, "192.0.2.1:53, tls://192.0.2.2:853#dns.test, https://192.0.2.3:443/dns-query"},
+		{`dns-cache = "off"`, func(c *Config) any { return c.Listeners[0].DNSCache }, CacheOff},
 		{`users = "users"`, func(c *Config) any { return c.Listeners[0].Users }, "/etc/hosier/users"},
 		{`state-dir = "/var/x"`, func(c *Config) any { return c.StateDir }, "/var/x"},
 		{`extended-errors = true`, func(c *Config) any { return c.Listeners[0].ExtendedErrors }, &on},

@@ -123,6 +123,10 @@ func (r *reader) policy(p *Policy) []key {
 			r.word([]string{"allow", "warn", "refuse"}, func(w string) { p.Unsafe = Unsafe(w) }),
 			func() string { return string(p.Unsafe) },
 		}},
+		{"dns-cache", field{
+			r.word([]string{"shared", "user", "off"}, func(w string) { p.DNSCache = DNSCache(w) }),
+			func() string { return string(p.DNSCache) },
+		}},
 		{"extended-errors", r.perhaps(&p.ExtendedErrors)},
 		{"defer-accept", r.boolean(&p.DeferAccept)},
 		{"handshake-timeout", r.wait(&p.HandshakeTimeout)},

@@ -13,6 +13,7 @@ import (
 
 	"hosier/egress"
 	"hosier/proxy"
+	"hosier/resolver"
 	"hosier/socks"
 )
 
@@ -30,12 +31,14 @@ type World struct {
 	Echo    uint16 // a port of 127.0.0.1 and ::1 where what is sent comes back, then the end
 	Greeter uint16 // a port of 127.0.0.1 where the server speaks first: "hello\n", then echoes
 	Refused uint16 // a port of 127.0.0.1 where nobody listens
+
+	tb testing.TB
 }
 
 // NewWorld starts a world that ends with the test.
 func NewWorld(tb testing.TB) *World {
 	tb.Helper()
-	w := &World{DNS: NewDNS(tb)}
+	w := &World{DNS: NewDNS(tb), tb: tb}
 	w.DNS.Set("echo.test", "127.0.0.1")
 	w.DNS.Set("six.test", "::1")
 	w.DNS.Set("both.test", "127.0.0.1", "::1")
@@ -88,6 +91,18 @@ func serve(tb testing.TB, address, greeting string) uint16 {
 		all.Wait()
 	})
 	return l.Addr().(*net.TCPAddr).AddrPort().Port()
+}
+
+// Direct returns the egress of w's network, whose names w's DNS server knows.
+func (w *World) Direct() *egress.Direct {
+	return &egress.Direct{Resolver: Resolver(w.tb, w.DNS.Addr)}
+}
+
+// Resolver returns one that asks the DNS server at an address, ip:port, and ends with the test.
+func Resolver(tb testing.TB, dns string) *resolver.Resolver {
+	r := &resolver.Resolver{Servers: []resolver.Server{{Addr: netip.MustParseAddrPort(dns)}}}
+	tb.Cleanup(func() { r.Close() })
+	return r
 }
 
 // Egress is a way out made of functions. A nil one is refused as unsupported. It
