@@ -78,7 +78,7 @@ func (s *site) host() string { return webName + ":" + s.port }
 // start runs a hosier that asks the site's DNS server and logs each connection.
 func (s *site) start(tb testing.TB, args ...string) *process {
 	tb.Helper()
-	return start(tb, append([]string{"--dns", s.dns.Addr, "-v"}, args...)...)
+	return start(tb, append([]string{"--dns", s.dns.Addr, "--dns-cache", "off", "-v"}, args...)...)
 }
 
 // asked fails the test unless the DNS server was asked this since the last time, and

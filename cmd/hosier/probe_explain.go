@@ -110,11 +110,15 @@ func serveModel(dns string, login *probe.Login) (addr string, stop func(), err e
 	if err != nil {
 		return "", nil, err
 	}
-	server, err := resolver.ParseServer(dns)
-	if err != nil {
-		return "", nil, err
+	names := new(resolver.Resolver)
+	if dns != "" {
+		server, err := resolver.ParseServer(dns)
+		if err != nil {
+			return "", nil, err
+		}
+		names.Servers = []resolver.Server{server}
 	}
-	out := &egress.Direct{Resolver: &resolver.Resolver{Servers: []resolver.Server{server}}}
+	out := &egress.Direct{Resolver: names}
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
 			Route: func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil },
