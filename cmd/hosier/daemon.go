@@ -250,6 +250,9 @@ func (d *daemon) close() error {
 	for _, x := range d.exits {
 		x.stop()
 	}
+	if g := d.current.Load(); g != nil {
+		g.names.Close()
+	}
 	for _, c := range []io.Closer{d.control, d.admin} {
 		if c != nil {
 			c.Close()

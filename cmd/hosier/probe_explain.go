@@ -138,5 +138,5 @@ func serveModel(dns string, login *probe.Login) (addr string, stop func(), err e
 		defer close(done)
 		srv.Serve(l)
 	}()
-	return l.Addr().String(), func() { srv.Close(); <-done }, nil
+	return l.Addr().String(), func() { srv.Close(); <-done; names.Close() }, nil
 }
