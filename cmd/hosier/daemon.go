@@ -251,7 +251,7 @@ func (d *daemon) close() error {
 		x.stop()
 	}
 	if g := d.current.Load(); g != nil {
-		g.names.Close()
+		g.resolver.Close()
 	}
 	for _, c := range []io.Closer{d.control, d.admin} {
 		if c != nil {

@@ -43,7 +43,7 @@ type generation struct {
 
 	listening []net.Addr // of all listeners
 
-	names    *resolver.Resolver
+	resolver *resolver.Resolver
 	users    map[string]*users.Verifier // by file
 	policies map[string]*proxy.Policy   // by the address of the listener, as sessions know it
 }
@@ -140,10 +140,10 @@ func (l *listenerWays) egress(x *exit) egress.Egress {
 
 // direct is this host's network.
 func (l *listenerWays) direct() *egress.Direct {
-	d := &egress.Direct{Resolver: l.generation.names, Allow: l.allow}
+	d := &egress.Direct{Resolver: l.generation.resolver, Allow: l.allow}
 	switch l.cache() {
 	case config.CacheOff:
-		d.Resolver = l.generation.names.Uncached()
+		d.Resolver = l.generation.resolver.Uncached()
 	case config.CacheUser:
 		d.Group = cacheGroup
 	}
@@ -206,7 +206,7 @@ func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generati
 		at: map[string]string{}, names: map[string]string{}, loaded: time.Now(),
 		policies: map[string]*proxy.Policy{}, users: map[string]*users.Verifier{},
 	}
-	g.names = d.resolver(c)
+	g.resolver = d.resolver(c)
 	for _, e := range c.Egresses {
 		x := d.running(e)
 		if x == nil {
@@ -241,8 +241,8 @@ func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generati
 // resolver is what looks names up for direct egresses: the one before, with all that it knows,
 // if it asks the same servers. One that is not used any more holds nothing open for long.
 func (d *daemon) resolver(c *config.Config) *resolver.Resolver {
-	if old := d.current.Load(); old != nil && slices.Equal(old.names.Servers, c.DNS) {
-		return old.names
+	if old := d.current.Load(); old != nil && slices.Equal(old.resolver.Servers, c.DNS) {
+		return old.resolver
 	}
 	return &resolver.Resolver{Servers: c.DNS, Sockets: d.sockets}
 }
