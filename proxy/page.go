@@ -55,7 +55,8 @@ func (f *front) appendPage(b []byte, req *http.Request, head *headError) []byte 
 	if req == nil || f.Page == nil {
 		writePage(&a, visitor(req, head), local)
 	} else {
-		req = req.WithContext(context.WithValue(req.Context(), http.LocalAddrContextKey, local))
+		ctx := context.WithValue(req.Context(), http.LocalAddrContextKey, local)
+		req = req.WithContext(context.WithValue(ctx, frontKey{}, f))
 		req.Body, req.RemoteAddr = http.NoBody, f.ses.Client.String()
 		f.Page.ServeHTTP(&a, req)
 	}
@@ -68,6 +69,26 @@ func visitor(req *http.Request, head *headError) visit {
 		return visitOf(req)
 	}
 	return visitOfHead(head)
+}
+
+type frontKey struct{}
+
+// Login judges the Proxy-Authorization of a request that a [Policy.Page] is serving, as
+// Verify judges that of a CONNECT. It returns nil where nobody has to log in. The error may
+// mean a refusal for another reason, such as a limit; [ErrDialect] means that the listener
+// serves no CONNECT.
+func Login(r *http.Request) error {
+	f, ok := r.Context().Value(frontKey{}).(*front)
+	if !ok {
+		return nil
+	}
+	if f.refusal != nil {
+		return f.refusal
+	}
+	if verify := f.verifier(CONNECT); verify != nil {
+		return verify(httpAuth(r.Header))
+	}
+	return nil
 }
 
 // writePage writes a page for browsers, and text for the rest.

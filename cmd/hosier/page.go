@@ -18,7 +18,7 @@ import (
 // nowhere, whatever the rules say.
 func (g *generation) addPage(l *config.Listener, p *proxy.Policy) {
 	check := page.NewCheck()
-	own := &page.Page{Listener: g.pageListener(l), Check: check}
+	own := &page.Page{Listener: g.pageListener(l), Check: check, Login: proxy.Login}
 	if len(l.ProxyFrom) == 0 { // or the client is not who is connected
 		own.Program = g.daemon.leaks.Program
 	}

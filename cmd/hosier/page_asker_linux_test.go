@@ -70,7 +70,7 @@ listen = "unix:DIR/hosier.sock"
 		c.SetDeadline(time.Now().Add(patience))
 		io.WriteString(c, header+"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
 		page, err := io.ReadAll(c)
-		if err != nil || !strings.Contains(string(page), "Your program spoke plain HTTP") || strings.Contains(string(page), "process") {
+		if err != nil || !strings.Contains(string(page), "Your program spoke plain HTTP") || strings.Contains(string(page), "on this computer") {
 			t.Errorf("%s: %v\n%s", address, err, page)
 		}
 		c.Close()

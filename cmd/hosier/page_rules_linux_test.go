@@ -78,7 +78,7 @@ via = "socks5://192.0.2.2:1080"
 			}
 			var got []string
 			for line := range strings.Lines(text) {
-				if line = strings.TrimSpace(line); strings.HasPrefix(line, "if (") && !strings.Contains(line, ".test(host)") {
+				if line = strings.TrimSpace(line); strings.HasPrefix(line, "if (") && !strings.Contains(line, ".test(host)") && !strings.Contains(line, "url.slice") {
 					got = append(got, line)
 				}
 			}

@@ -7,8 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"hosier/internal/users"
 )
 
 // What README shows of the gateway of a local network is what the program says about it.
@@ -45,5 +49,33 @@ func TestReadme(t *testing.T) {
 	}
 	if ran != 2 {
 		t.Errorf("%d commands are shown, want check and explain", ran)
+	}
+}
+
+// The lines that README has for a file of users make one that hosier does not warn of.
+func TestReadmeUsers(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "hosier")
+	var lines []string // the directory and the file come last in README, and are made first
+	for _, m := range regexp.MustCompile(`(?m)^    # (.*/etc/hosier.*)$`).FindAllSubmatch(readme, -1) {
+		line := strings.NewReplacer("/etc/hosier", dir, "GROUP", strconv.Itoa(os.Getgid())).Replace(string(m[1]))
+		if strings.HasPrefix(line, "hosier ") {
+			lines = append(lines, line)
+		} else {
+			lines = slices.Insert(lines, max(len(lines)-1, 0), line)
+		}
+	}
+	for _, line := range lines {
+		if got := runProgram(t, "secret\n", "sh", "-c", line); got.code != 0 {
+			t.Fatalf("%s ends with %d: %s", line, got.code, got.stderr)
+		}
+	}
+	list, err := users.Load(filepath.Join(dir, "users"))
+	if err != nil || len(list.Warnings) > 0 || len(lines) != 3 {
+		t.Errorf("%d lines make a file of users with %v and the warnings %q", len(lines), err, list.Warnings)
 	}
 }

@@ -41,7 +41,7 @@ func TestPageNamesProgram(t *testing.T) {
 		{"text", "curl", "/", "curl/8", "*/*", []string{"curl (process 4711 on this computer) spoke plain HTTP to it.\n", "\ncurl:\n"}, nil},
 		{"text/lost", "mytool", "http://a.test/", "", "*/*", []string{"mytool (process 4711 on this computer) used it as a plain HTTP proxy.\n", "\ncurl:\n", "\ngit:\n"}, nil},
 		{"text/own-steps", "git", "http://a.test/", "", "*/*", []string{"git (process 4711", "\ngit:\n"}, []string{"\ncurl:\n"}},
-		{"text/unknown", "", "http://a.test/", "", "*/*", []string{"Your program used it"}, []string{"process"}},
+		{"text/unknown", "", "http://a.test/", "", "*/*", []string{"Your program used it"}, []string{"on this computer"}},
 		{"HTML", "firefox-esr", "/", someAgents["firefox"], html, []string{"The program that asked is <strong>firefox-esr</strong>, process 4711 on this computer.", `id="own">Firefox<`}, nil},
 		{"HTML/lost", "mytool", "http://a.test/", "Mozilla/5.0", html, []string{"<strong>mytool is set to use it as a plain HTTP proxy.</strong>", "process 4711"}, nil},
 		{"HTML/says-who-it-is", "helper", "http://a.test/", someAgents["chromium"], html, []string{"<strong>Chromium is set", "<strong>helper</strong>"}, nil},

@@ -70,6 +70,16 @@ func (c *Check) token(period int64) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
+// isLinkOf reports whether the request is for a link of this Check, by a client that takes
+// the proxy for one that fetches http:// pages.
+func (c *Check) isLinkOf(r *http.Request, now time.Time) bool {
+	return c != nil && r.URL.Scheme == "http" && isCheckHost(r.URL.Host) && c.isLink(r.URL.Path, now)
+}
+
+func isCheckHost(host string) bool {
+	return strings.TrimSuffix(strings.ToLower(host), ":80") == CheckName
+}
+
 func (c *Check) isLink(path string, now time.Time) bool {
 	period := c.period(now)
 	for _, p := range []int64{period, period - 1} {
@@ -109,6 +119,7 @@ func (c *Check) ResolvePTR(context.Context, *socks.Request) (string, error) {
 type seen struct {
 	Dialect  string
 	Isolated bool // by a user name, a password, or a header that says so
+	Fetches  bool // the proxy was asked to fetch the page, which it does for no other
 	CSS      template.CSS
 	JS       template.JS
 }
@@ -122,6 +133,9 @@ func seenOf(r *socks.Request) *seen {
 	}
 }
 
+// isGet reports whether the request is a GET, or asks what a GET would bring.
+func isGet(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
 // serve answers one request, or hangs up.
 func (c *Check) serve(conn net.Conn, s *seen) {
 	defer conn.Close()
@@ -130,9 +144,7 @@ func (c *Check) serve(conn net.Conn, s *seen) {
 	if err != nil {
 		return
 	}
-	host := strings.TrimSuffix(strings.ToLower(req.Host), ":80")
-	get := req.Method == http.MethodGet || req.Method == http.MethodHead
-	if host != CheckName || !get || req.URL.IsAbs() {
+	if !isCheckHost(req.Host) || !isGet(req) || req.URL.IsAbs() {
 		return
 	}
 	a := &answer{header: http.Header{}}
@@ -181,4 +193,16 @@ func (a *answer) send(w io.Writer, headOnly bool) {
 		b.WriteString(a.body.String())
 	}
 	io.WriteString(w, b.String())
+}
+
+// checkLine is the line by which a person at a terminal sees whether the listener serves.
+func (l *Listener) checkLine(at address) string {
+	if at.Path != "" {
+		return "curl -x socks5h://localhost" + at.Path + " http://" + CheckName + "/"
+	}
+	offered := l.schemes()
+	if len(offered) == 0 {
+		return ""
+	}
+	return strings.Replace(curlLine(&way{address: at, Scheme: offered[0], At: at.String(), Login: l.login()}), " URL", " http://"+CheckName+"/", 1)
 }

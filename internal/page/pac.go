@@ -34,7 +34,11 @@ func (l *Listener) ServePAC(w http.ResponseWriter, r *http.Request, address stri
 // pac is the script. It calls no function of the browser's, so it looks nothing up.
 func (l *Listener) pac(address string, old bool) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, pacHead, address, quote(l.through(address, old, false)), quote(l.through(address, old, true)))
+	itself := "http://" + address + "/"
+	if l.TLS {
+		itself = "https://" + address + "/"
+	}
+	fmt.Fprintf(&b, pacHead, address, quote(l.through(address, old, false)), quote(l.through(address, old, true)), len(itself), quote(itself))
 	tests := l.tests()
 	for _, t := range tests {
 		word := "through"
@@ -57,6 +61,7 @@ const pacHead = `// The proxy at %s, for a browser's automatic proxy configurati
 function FindProxyForURL(url, host) {
   var through = /^http:/i.test(url) ? %s : %s;
   host = host.toLowerCase().replace(/^\[|\]$|\.$/g, "");
+  if (url.slice(0, %d) == %s) return "DIRECT"; // the proxy's own page
   if (/^(.+\.)?localhost$|^127(\.\d{1,3}){3}$|^::1$/.test(host)) return "DIRECT";
 `
 

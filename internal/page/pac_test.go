@@ -207,6 +207,28 @@ func naiveDirect(rules []Rule, host string) bool {
 	return false
 }
 
+// What a browser wants of the proxy's own port it asks that for: the rules of a listener for
+// other hosts do not lead there.
+func TestPACOfItself(t *testing.T) {
+	for _, tt := range []struct {
+		Listener
+		address, host string
+		direct        bool
+	}{
+		{Listener{Dialects: everything}, "192.0.2.1:1080", "http://192.0.2.1:1080", true},
+		{Listener{Dialects: everything}, "192.0.2.1:1080", "http://192.0.2.1:1081", false},
+		{Listener{Dialects: everything}, "192.0.2.1:1080", "https://192.0.2.1:1080", false},
+		{Listener{Dialects: everything}, "192.0.2.1:1080", "http://192.0.2.1:10801", false},
+		{Listener{Dialects: everything}, "[2001:db8::1]:1080", "http://[2001:db8::1]:1080", true},
+		{Listener{Dialects: everything, TLS: true}, "192.0.2.1:1080", "https://192.0.2.1:1080", true},
+		{Listener{Dialects: everything, TLS: true}, "192.0.2.1:1080", "http://192.0.2.1:1080", false},
+	} {
+		if got := proxiesOf(t, tt.pac(tt.address, false), tt.host); (got[0] == "DIRECT") != tt.direct {
+			t.Errorf("%s, of the file of %s: %s", tt.host, tt.address, got[0])
+		}
+	}
+}
+
 // The file is for every listener address, and always a whole program.
 func TestPACIsScript(t *testing.T) {
 	l := Listener{Dialects: everything, Rules: []Rule{{To: []string{".a.test", "10.0.0.0/8"}, Direct: true}}}

@@ -11,6 +11,7 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"html/template"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -58,6 +59,10 @@ type Page struct {
 	Listener
 	Check *Check // answers whether a program's settings work; nil leaves that out
 
+	// Login judges the name and password of a client that takes this for its HTTP proxy, and
+	// asks for the check of its settings. Nil takes everybody's.
+	Login func(*http.Request) error
+
 	// Program finds the program of this host that is connected from one address to the
 	// other; the name is empty if it is not known. It is asked once for each page, whose
 	// client waits for it. Nil knows none.
@@ -70,7 +75,11 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	lost := p.isLost(r, local)
 	at := p.addressOf(r, local, lost)
-	get := r.Method == http.MethodGet || r.Method == http.MethodHead
+	get := isGet(r)
+	if get && p.Check.isLinkOf(r, time.Now()) {
+		p.serveCheck(w, r)
+		return
+	}
 	if !lost && get && isPAC(r.URL.Path) && at.Host != "" {
 		p.ServePAC(w, r, at.String())
 		return
@@ -93,6 +102,24 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		code = http.StatusOK
 	}
 	writeHTML(w, code, "page", d)
+}
+
+// serveCheck answers a link of the Check to a browser that wants it fetched, which is how
+// a browser with an HTTP proxy gets an http:// page. With users it has to log in as it would
+// for a tunnel: it shows no password until it is asked for one.
+func (p *Page) serveCheck(w http.ResponseWriter, r *http.Request) {
+	if p.Login != nil && p.Login(r) != nil {
+		protect(w.Header())
+		w.Header().Set("Proxy-Authenticate", `Basic realm="hosier"`)
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(http.StatusProxyAuthRequired)
+		io.WriteString(w, "hosier: this proxy requires a user name and a password, and these are missing or wrong\n")
+		return
+	}
+	writeHTML(w, http.StatusOK, "check", &seen{
+		Dialect: "HTTP proxy", Isolated: r.Header.Get("Proxy-Authorization") != "", Fetches: true,
+		CSS: template.CSS(style), JS: template.JS(script),
+	})
 }
 
 // isLost reports whether the client takes this for its HTTP proxy, and wants something
@@ -192,14 +219,17 @@ type data struct {
 	PAC       string // URL
 	CheckURL  string
 	CheckName string
+	CheckLine string // for a shell; "" if curl speaks no dialect of the listener in which it leads to the check
 	CSS       template.CSS
 	JS        template.JS
+
+	FirefoxAsks string
 }
 
 func (p *Page) data(r *http.Request, at address, lost bool) *data {
 	d := &data{
 		Address: at, Lost: lost, Users: p.Users, Secure: p.TLS, Dialects: p.words(),
-		Programs: p.programs(at), CheckName: CheckName, CSS: template.CSS(style), JS: template.JS(script),
+		Programs: p.programs(at), CheckName: CheckName, FirefoxAsks: firefoxAsks, CSS: template.CSS(style), JS: template.JS(script),
 	}
 	d.Lookup = (p.SOCKS5 || p.SOCKS4) && !p.TLS
 	d.tellFirst(programOf(r.UserAgent()))
@@ -211,6 +241,7 @@ func (p *Page) data(r *http.Request, at address, lost bool) *data {
 	}
 	if p.Check != nil {
 		d.CheckURL = p.Check.URL(time.Now())
+		d.CheckLine = p.checkLine(at)
 	}
 	return d
 }

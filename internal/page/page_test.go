@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -92,14 +94,14 @@ func TestPagePrograms(t *testing.T) {
 			"requests": "ALL_PROXY=socks5h://192.0.2.1:1080",
 			"apt":      `Acquire::http::Proxy "socks5h://192.0.2.1:1080";`,
 			"go":       "HTTPS_PROXY=socks5h://192.0.2.1:1080",
-			"java":     "-DsocksProxyHost=192.0.2.1 -DsocksProxyPort=1080",
+			"java":     "-Dhttps.proxyHost=192.0.2.1 -Dhttps.proxyPort=1080",
 			"":         "ncat --proxy 192.0.2.1:1080 --proxy-type socks5 --proxy-dns remote",
 		}},
 		{"users", Listener{Dialects: everything, Users: true}, map[string]string{
-			"firefox":  "http://192.0.2.1:1080/proxy.pac",
+			"firefox":  "HTTP Proxy: 192.0.2.1, Port: 1080, tick “Also use",
 			"chromium": `--proxy-server="http://192.0.2.1:1080"`,
 			"curl":     "curl -x socks5h://USER:PASSWORD@192.0.2.1:1080 URL",
-			"java":     "-Djava.net.socks.username=USER",
+			"java":     "Java has no option for the password",
 			"":         "--proxy-auth USER:PASSWORD",
 		}},
 		{"users of SOCKS5", Listener{Dialects: Dialects{SOCKS5: true}, Users: true}, map[string]string{
@@ -113,7 +115,7 @@ func TestPagePrograms(t *testing.T) {
 			"java":    "Java speaks none of the dialects",
 		}},
 		{"CONNECT", Listener{Dialects: Dialects{CONNECT: true}}, map[string]string{
-			"firefox": "http://192.0.2.1:1080/proxy.pac",
+			"firefox": "HTTP Proxy: 192.0.2.1, Port: 1080, tick “Also use",
 			"curl":    "curl -x http://192.0.2.1:1080 URL --proxytunnel",
 			"java":    "-Dhttps.proxyHost=192.0.2.1",
 			"":        "--proxy-type http",
@@ -177,6 +179,41 @@ func TestPageVisits(t *testing.T) {
 			w := see(t, p, request(tt.method, tt.target, agent, tt.accept))
 			if w.Code != tt.code || !strings.Contains(w.Body.String(), tt.says) {
 				t.Errorf("%d, want %d; it should say %q:\n%s", w.Code, tt.code, tt.says, w.Body)
+			}
+		})
+	}
+}
+
+// Over an HTTP proxy a browser gets the check as a whole URL, once it has logged in; without
+// the key of a page, and from nobody else's server, it gets what every whole URL gets.
+func TestPageFetchesCheck(t *testing.T) {
+	check := NewCheck()
+	link := check.URL(time.Now())
+	wrong := func(*http.Request) error { return errors.New("wrong") }
+	for _, tt := range []struct {
+		name, method, target string
+		login                func(*http.Request) error
+		code                 int
+		says                 string
+	}{
+		{"link", "GET", link, nil, 200, "<dd>HTTP proxy</dd>"},
+		{"link, port", "GET", strings.Replace(link, CheckName, CheckName+":80", 1), nil, 200, "It works"},
+		{"HEAD", "HEAD", link, nil, 200, ""},
+		{"logged in", "GET", link, func(*http.Request) error { return nil }, 200, "It works"},
+		{"not logged in", "GET", link, wrong, 407, "hosier: this proxy requires"},
+		{"typed", "GET", "http://" + CheckName + "/", nil, 501, "plain HTTP proxy"},
+		{"typed, not logged in", "GET", "http://" + CheckName + "/", wrong, 501, "plain HTTP proxy"},
+		{"another key", "GET", NewCheck().URL(time.Now()), nil, 501, "plain HTTP proxy"},
+		{"another port", "GET", strings.Replace(link, CheckName, CheckName+":81", 1), nil, 501, "plain HTTP proxy"},
+		{"another host", "GET", strings.Replace(link, CheckName, "evil.test", 1), nil, 501, "plain HTTP proxy"},
+		{"another scheme", "GET", strings.Replace(link, "http", "ftp", 1), nil, 501, "plain HTTP proxy"},
+		{"POST", "POST", link, nil, 501, "plain HTTP proxy"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &Page{Listener: Listener{Dialects: everything}, Check: check, Login: tt.login}
+			w := see(t, p, request(tt.method, tt.target, someAgents["firefox"], html))
+			if w.Code != tt.code || !strings.Contains(w.Body.String(), tt.says) || (w.Header().Get("Proxy-Authenticate") != "") != (tt.code == 407) {
+				t.Errorf("%d %v, want %d; it should say %q:\n%s", w.Code, w.Header(), tt.code, tt.says, w.Body)
 			}
 		})
 	}

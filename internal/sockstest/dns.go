@@ -38,6 +38,12 @@ func NewDNS(tb testing.TB) *DNS {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return NewDNSOn(tb, pc)
+}
+
+// NewDNSOn is NewDNS on a socket, which it closes.
+func NewDNSOn(tb testing.TB, pc net.PacketConn) *DNS {
+	tb.Helper()
 	d := &DNS{
 		Addr:    pc.LocalAddr().String(),
 		zone:    map[string][]netip.Addr{},

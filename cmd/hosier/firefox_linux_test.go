@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// firefox is a running Firefox, and the connection over which Marionette, its remote
+// control, is asked: lines "LENGTH:JSON".
+type firefox struct {
+	conn net.Conn
+	r    *bufio.Reader
+	last int
+}
+
+// newFirefox runs Debian's Firefox until the test ends, with preferences beside those that
+// keep it quiet.
+func newFirefox(t *testing.T, preferences map[string]any) *firefox {
+	t.Helper()
+	path := program(t, "firefox-esr", "firefox-esr")
+	dir, err := os.MkdirTemp("", "hosier")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	all := map[string]any{
+		"marionette.port": 0, "browser.shell.checkDefaultBrowser": false, "datareporting.policy.dataSubmissionEnabled": false,
+		"browser.startup.page": 0, "browser.aboutwelcome.enabled": false, "toolkit.telemetry.reportingpolicy.firstRun": false,
+	}
+	for name, value := range preferences {
+		all[name] = value
+	}
+	for name, value := range all {
+		v, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&text, "user_pref(%q, %s);\n", name, v)
+	}
+	writeFile(t, filepath.Join(dir, "user.js"), text.String())
+	cmd := exec.Command(path, "--headless", "--no-remote", "--marionette", "--remote-allow-system-access", "--profile", dir)
+	cmd.Env = append(withoutProxies(os.Environ()), "HOME="+dir, "MOZ_CRASHREPORTER_DISABLE=1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cmd.Wait()
+	}()
+	f := &firefox{}
+	t.Cleanup(func() {
+		if f.conn != nil {
+			f.ask("Marionette:Quit", map[string]any{"flags": []string{"eForceQuit"}}, nil) // which ends its children, too
+			f.conn.Close()
+		}
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			cmd.Process.Kill()
+			<-ended
+		}
+		os.RemoveAll(dir)
+	})
+	await(t, "Firefox to listen", func() bool {
+		port, err := os.ReadFile(filepath.Join(dir, "MarionetteActivePort"))
+		if err != nil || len(port) == 0 {
+			return false
+		}
+		f.conn, err = net.Dial("tcp", net.JoinHostPort("127.0.0.1", string(port)))
+		return err == nil
+	})
+	f.r = bufio.NewReader(f.conn)
+	f.conn.SetDeadline(time.Now().Add(5 * patience))
+	if _, err := f.read(); err != nil { // its greeting
+		t.Fatal(err)
+	}
+	f.do(t, "WebDriver:NewSession", map[string]any{"acceptInsecureCerts": true}, nil)
+	return f
+}
+
+func (f *firefox) read() ([]byte, error) {
+	length, err := f.r.ReadString(':')
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(strings.TrimSuffix(length, ":"))
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, n)
+	_, err = io.ReadFull(f.r, b)
+	return b, err
+}
+
+// ask sends a command, and puts what it comes to into result.
+func (f *firefox) ask(command string, parameters, result any) error {
+	f.last++
+	b, err := json.Marshal([]any{0, f.last, command, parameters})
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(f.conn, "%d:%s", len(b), b); err != nil {
+		return err
+	}
+	if b, err = f.read(); err != nil {
+		return err
+	}
+	var failure *struct{ Error, Message string }
+	answer := []any{new(int), new(int), &failure, &result}
+	if err := json.Unmarshal(b, &answer); err != nil {
+		return fmt.Errorf("%s: %w", b, err)
+	}
+	if failure != nil {
+		return fmt.Errorf("%s: %s: %s", command, failure.Error, failure.Message)
+	}
+	return nil
+}
+
+func (f *firefox) do(t *testing.T, command string, parameters, result any) {
+	t.Helper()
+	if err := f.ask(command, parameters, result); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// script runs the body of a function in the page and returns what it returns.
+func (f *firefox) script(t *testing.T, body string) string {
+	t.Helper()
+	var result struct{ Value any }
+	f.do(t, "WebDriver:ExecuteScript", map[string]any{"script": body, "args": []any{}}, &result)
+	return fmt.Sprint(result.Value)
+}
+
+// browse opens an address.
+func (f *firefox) browse(url string) error {
+	return f.ask("WebDriver:Navigate", map[string]any{"url": url}, nil)
+}
+
+// text is what the page reads like; "" while one page makes way for another.
+func (f *firefox) text() string {
+	var result struct{ Value string }
+	f.ask("WebDriver:ExecuteScript", map[string]any{"script": "return document.body ? document.body.innerText : ''", "args": []any{}}, &result)
+	return result.Value
+}
+
+// logIn has Firefox know the login of an HTTP proxy at an IP address and a port, as it does
+// once a person has typed it into the dialog that a 407 opens.
+func (f *firefox) logIn(t *testing.T, host string, port int, user, password string) {
+	t.Helper()
+	f.do(t, "Marionette:SetContext", map[string]any{"value": "chrome"}, nil)
+	const script = `Cc["@mozilla.org/network/http-auth-manager;1"].getService(Ci.nsIHttpAuthManager)
+		.setAuthIdentity("http", arguments[0], arguments[1], "basic", "hosier", "", "", arguments[2], arguments[3]);`
+	f.do(t, "WebDriver:ExecuteScript", map[string]any{"script": script, "args": []any{host, port, user, password}}, nil)
+	f.do(t, "Marionette:SetContext", map[string]any{"value": "content"}, nil)
+}
