@@ -183,19 +183,23 @@ func askInLoop(c net.Conn, out egress.Egress, r *socks.Request, until time.Time)
 }
 
 // find waits in the event loop for the step that follows.
-func find(c net.Conn, s egress.Step, until time.Time) (next egress.Step, err error) {
-	var cancel func()
-	failed := relay.Await(c, until, func(ready func()) {
-		cancel = s.Find(func(found egress.Step, why error) {
-			next, err = found, why
+func find(c net.Conn, s egress.Step, until time.Time) (egress.Step, error) {
+	var (
+		found  egress.Step // not to be looked at before ready, nor when the wait has failed
+		why    error
+		cancel func()
+	)
+	err := relay.Await(c, until, func(ready func()) {
+		cancel = s.Find(func(next egress.Step, err error) {
+			found, why = next, err
 			ready()
 		})
 	})
-	if failed != nil {
+	if err != nil {
 		cancel()
-		return egress.Step{}, fmt.Errorf("lookup: %w", failed)
+		return egress.Step{}, fmt.Errorf("lookup: %w", err)
 	}
-	return next, err
+	return found, why
 }
 
 func (p *Policy) appendReply(b []byte, r *socks.Request, s socks.Status, bound socks.Addr, err error) []byte {
