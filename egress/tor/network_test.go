@@ -123,7 +123,7 @@ func TestOnionErrors(t *testing.T) {
 		extended, ordinary socks.Status
 		reason             string
 	}{
-		{"bad.onion:80", socks.OnionBadAddress, socks.GeneralFailure, "end/MISC socks/F6"},
+		{"bad.onion:80", socks.OnionBadAddress, socks.GeneralFailure, "end/TORPROTOCOL socks/F6"},
 		{absentOnion + ":80", socks.OnionNotFound, socks.HostUnreachable, "end/RESOLVEFAILED socks/F0"},
 	} {
 		if err := attempt(t, extended, c.target); !errors.Is(err, c.extended) {
