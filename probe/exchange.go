@@ -243,7 +243,11 @@ func (c *conn) rest(what string) []byte {
 
 // need reads until n bytes are there and fails if they do not come.
 func (c *conn) need(n int, what string) {
-	err := c.fill(n, c.x.soon())
+	c.needed(c.fill(n, c.x.soon()), n, what)
+}
+
+// needed fails if fill, which was to read n bytes, did not.
+func (c *conn) needed(err error, n int, what string) {
 	if err == nil {
 		return
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"hosier/internal/printable"
 )
 
 // WriteExchange writes what was said in a check, message by message, each field by name
@@ -22,7 +24,7 @@ func (m *Record) write(b *strings.Builder) {
 	if m.Sent {
 		arrow = "->"
 	}
-	fmt.Fprintf(b, "%3d %s %s", m.Conn, arrow, clean(m.What))
+	fmt.Fprintf(b, "%3d %s %s", m.Conn, arrow, printable.String(m.What))
 	if len(m.Parts) > 0 {
 		fmt.Fprintf(b, " (%d bytes)", m.Total)
 	}
@@ -40,7 +42,7 @@ func (m *Record) write(b *strings.Builder) {
 // write writes 16 bytes a line, and beside them the text, if they are text.
 func (p *Part) write(b *strings.Builder) {
 	const width = 16
-	name := clean(p.Name)
+	name := printable.String(p.Name)
 	if len(p.Bytes) == 0 {
 		fmt.Fprintf(b, "        %-12s (empty)\n", name)
 	}
@@ -48,7 +50,7 @@ func (p *Part) write(b *strings.Builder) {
 		line := p.Bytes[at:min(at+width, len(p.Bytes))]
 		row := fmt.Sprintf("        %-12s % x", name, line)
 		if isText(p.Bytes) {
-			row = fmt.Sprintf("%-*s  %s", 21+3*width-1, row, printable(line))
+			row = fmt.Sprintf("%-*s  %s", 21+3*width-1, row, dotted(line))
 		}
 		b.WriteString(row + "\n")
 		name = ""
@@ -66,7 +68,8 @@ func isText(b []byte) bool {
 	return len(b) > 2 && n*10 >= len(b)*9
 }
 
-func printable(b []byte) string {
+// dotted returns the text of bytes, a dot for each that is no printable ASCII.
+func dotted(b []byte) string {
 	out := make([]byte, len(b))
 	for i, c := range b {
 		if out[i] = c; c < ' ' || c >= 0x7F {

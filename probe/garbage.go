@@ -52,8 +52,10 @@ func garbageChecks() []Check {
 			run: func(x *Exchange) {
 				c := x.dial()
 				c.enter()
-				m := request5(socks.Connect, socks.Addr{Name: "localhost", Port: 80})
-				c.say("request that is one byte short", append(set(m, "LEN", 10)[:6:6], part("DST.PORT", 0, 80))...)
+				// The tenth byte of the name is then the first of the port: one that may stand in a
+				// name, or who reads all ten may hang up for that alone.
+				m := request5(socks.Connect, socks.Addr{Name: "localhost", Port: 'a'<<8 | 'b'})
+				c.say("request that is one byte short", set(m, "LEN", 10)...)
 				c.quiet("before the request was whole")
 			},
 		},

@@ -2,7 +2,9 @@ package probe
 
 import (
 	"bytes"
+	"io"
 	"slices"
+	"time"
 )
 
 func greetingChecks() []Check {
@@ -154,17 +156,39 @@ func checkGreetingAnswered(x *Exchange) {
 	c.say("greeting", greeting(0, 2)...)
 	b := c.first(2)
 	switch {
+	case isHTTP(b):
+		x.refused("the proxy has no SOCKS5, and says so in HTTP")
 	case len(b) >= 2:
 		x.want(b[0] == 5 || b[0] == 0 && b[1]>>4 == 5, "the answer begins with %02x", b[0])
 		if b[0] == 0 {
 			x.refused("the proxy answers as SOCKS4: it has no SOCKS5")
 		}
 	case x.p.unmet[needHTTP] == "" || x.p.unmet[needSOCKS4] == "":
+		x.skipHTTPAlone(c, "a greeting")
 		c.endsWithin("the greeting", x.p.cfg.Patience)
 		x.refused("the proxy has no SOCKS5, and hangs up")
 	default:
 		x.fail("the greeting got %d bytes of answer", len(b))
 	}
+}
+
+// skipHTTPAlone skips where SOCKS is not applicable: the proxy serves HTTP and no SOCKS, and
+// waits for the end of what it takes for a request line. What it does to a client that never
+// sends one is for slow/mid-http. A proxy that has hung up goes on to be judged.
+func (x *Exchange) skipHTTPAlone(c *conn, what string) {
+	if x.p.unmet[needHTTP] != "" || x.p.unmet[needSOCKS4] == "" || x.p.unmet[needSOCKS5] == "" {
+		return
+	}
+	if c.fill(1, time.Now().Add(x.p.cfg.Quiet)) != io.EOF {
+		x.skip("the proxy serves HTTP alone, and takes %s for the beginning of a request line", what)
+	}
+}
+
+// isHTTP reports whether an answer begins as one of HTTP does; of one that was read as two bytes
+// no more may be there.
+func isHTTP(b []byte) bool {
+	const begin = "HTTP/"
+	return len(b) >= 2 && string(b[:min(len(b), len(begin))]) == begin[:min(len(b), len(begin))]
 }
 
 // wantMethod greets and fails unless the proxy chooses m.
@@ -192,7 +216,7 @@ func b1(b []byte) byte {
 }
 
 func checkOnlyOffered(x *Exchange) {
-	for _, offer := range [][]byte{{0}, {2}, {0, 2}, {2, 0x80}, {0x80, 0x81}, {1, 2}} {
+	for _, offer := range [][]byte{{0}, {0, 2}, {2, 0x80}, {0x80, 0x81}, {1, 2}} { // 02 alone is auth/offered-alone
 		c := x.dial()
 		c.say("greeting", greeting(offer...)...)
 		m := c.method()

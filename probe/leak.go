@@ -48,7 +48,7 @@ func leakChecks() []Check {
 				name := x.dnsName(records{})
 				x.ask5(request5(socks.Connect, socks.Addr{Name: name, Port: 80}))
 				for _, q := range x.p.cfg.DNS.seen(name) {
-					x.want(strings.EqualFold(q.name, name), "%q was asked for", clean(q.name))
+					x.want(strings.EqualFold(q.name, name), "%q was asked for", q.name)
 				}
 			},
 		},
@@ -154,7 +154,7 @@ func neverAsked(id, title string, s Severity, why string, addr func(*Exchange) (
 func (x *Exchange) wantUnasked(part string) {
 	x.pause(x.p.cfg.Quiet)
 	if asked := x.p.cfg.DNS.seen(part); len(asked) > 0 {
-		x.fail("%q was asked for (%s)", clean(asked[0].name), kindName(asked[0].kind))
+		x.fail("%q was asked for (%s)", asked[0].name, kindName(asked[0].kind))
 	}
 }
 

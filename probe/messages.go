@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 
@@ -88,6 +89,8 @@ func basic(l Login) string {
 // reply is an answer to a request, in any dialect.
 type reply struct {
 	code  byte // of SOCKS; 0 for a success in SOCKS5, 5A in SOCKS4
+	four  bool // SOCKS4
+	cut   bool // a failure that ended after its code, and has nothing else
 	atyp  byte // SOCKS5
 	bound socks.Addr
 	raw   []byte
@@ -99,7 +102,7 @@ func (r reply) succeeded() bool {
 	switch {
 	case r.http != nil:
 		return r.http.code/100 == 2
-	case len(r.raw) == 8 && r.raw[0] != 5:
+	case r.four:
 		return r.code == 0x5A
 	}
 	return r.code == 0
@@ -109,7 +112,7 @@ func (r reply) String() string {
 	switch {
 	case r.http != nil:
 		return fmt.Sprintf("HTTP %d", r.http.code)
-	case len(r.raw) == 8 && r.raw[0] != 5:
+	case r.four:
 		return fmt.Sprintf("SOCKS4 code %02X", r.code)
 	}
 	return fmt.Sprintf("code %02X (%v)", r.code, socks.Status(r.code))
@@ -131,9 +134,30 @@ func (c *conn) verdict() byte {
 	return b[1]
 }
 
-// reply5 reads a reply of SOCKS5. A form that no client could read fails.
+// cutFailure reads up to n bytes of a reply, and returns whether the proxy hung up within them
+// and had sent at least the code of a failure. The checks of what a failure is about go by that
+// code, so that the missing rest counts once: in reply/whole and socks4/eight-bytes.
+func (c *conn) cutFailure(n int, version, granted byte) (r reply, cut bool) {
+	err := c.fill(n, c.x.soon())
+	if err == io.EOF && len(c.in) >= 2 && c.in[0] == version && c.in[1] != granted {
+		b := c.rest("part of the reply")
+		c.event("hangs up")
+		return reply{code: b[1], cut: true, raw: b}, true
+	}
+	c.needed(err, n, "the reply")
+	return r, false
+}
+
+// whole fails if the proxy hung up within its reply.
+func (x *Exchange) whole(r reply) {
+	x.want(!r.cut, "the proxy hung up after %d bytes of the reply", len(r.raw))
+}
+
+// reply5 reads a reply of SOCKS5. A form that no client could read fails, but see cutFailure.
 func (c *conn) reply5() reply {
-	c.need(5, "the reply")
+	if r, cut := c.cutFailure(5, 5, 0); cut {
+		return r
+	}
 	size := 4
 	switch c.in[3] {
 	case 1:
@@ -147,7 +171,9 @@ func (c *conn) reply5() reply {
 		c.x.fail("the reply with code %02X has address type %02x, which no client can read", b[1], b[3])
 	}
 	n := 4 + size + 2
-	c.need(n, "the reply")
+	if r, cut := c.cutFailure(n, 5, 0); cut {
+		return r
+	}
 	in := c.in[:n:n]
 	c.take("reply", Part{"VER", in[:1]}, Part{"REP", in[1:2]}, Part{"RSV", in[2:3]}, Part{"ATYP", in[3:4]},
 		Part{"BND.ADDR", in[4 : n-2]}, Part{"BND.PORT", in[n-2:]})
@@ -157,14 +183,17 @@ func (c *conn) reply5() reply {
 	return reply{code: in[1], atyp: in[3], bound: bound, raw: in}
 }
 
-// reply4 reads a reply of SOCKS4.
+// reply4 reads a reply of SOCKS4; see cutFailure.
 func (c *conn) reply4() reply {
-	c.need(8, "the reply")
+	if r, cut := c.cutFailure(8, 0, 0x5A); cut {
+		r.four = true
+		return r
+	}
 	in := c.in[:8:8]
 	c.take("reply", Part{"VN", in[:1]}, Part{"CD", in[1:2]}, Part{"DSTPORT", in[2:4]}, Part{"DSTIP", in[4:8]})
 	c.x.want(in[0] == 0, "the reply begins with %02x; a SOCKS4 reply has version 00", in[0])
 	bound := socks.Addr{IP: netip.AddrFrom4([4]byte(in[4:8])), Port: binary.BigEndian.Uint16(in[2:4])}
-	return reply{code: in[1], bound: bound, raw: in}
+	return reply{code: in[1], four: true, bound: bound, raw: in}
 }
 
 // httpReply is the head of an answer of HTTP.

@@ -257,7 +257,7 @@ func garbageMutants() map[string]mutant {
 				return nil
 			}
 		}),
-		"garbage/name-length": plain(eager(func(in []byte) bool { return bytes.HasSuffix(in, []byte("localhost\x00P")) }, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0)),
+		"garbage/name-length": plain(eager(func(in []byte) bool { return bytes.HasSuffix(in, []byte("localhostab")) }, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0)),
 	}
 }
 

@@ -56,6 +56,7 @@ func (n need) String() string {
 // Why Run could not begin.
 var (
 	errLogin   = errors.New("it serves nobody without a login: give it with --user")
+	errNoLogin = errors.New("it chose no login (00) where only user name and password (02) was offered: leave --user out")
 	errTargets = errors.New("it connects to none of the targets")
 )
 
@@ -92,8 +93,10 @@ func (p *prober) detect(ctx context.Context) error {
 		}
 	}
 	p.derive()
-	if why := p.unmet[needSOCKS5]; why == errLogin.Error() {
-		return fmt.Errorf("proxy %s: %w", p.cfg.Proxy, errLogin)
+	for _, err := range []error{errLogin, errNoLogin} {
+		if p.unmet[needSOCKS5] == err.Error() {
+			return fmt.Errorf("proxy %s: %w", p.cfg.Proxy, err)
+		}
 	}
 	if said := strings.Join(slices.DeleteFunc(codes, func(s string) bool { return s == "" }), ", "); !reached && said != "" {
 		return fmt.Errorf("proxy %s: %w (%s): is the address of the targets, %v, forbidden there? --target names others",
@@ -187,7 +190,7 @@ func detectSOCKS4(x *Exchange) {
 	c.say("request", request4(socks.Connect, socks.AddrFrom(t.addr), "")...)
 	b := c.first(8)
 	switch {
-	case len(b) < 2 || b[1]>>4 != 5:
+	case len(b) < 2, isHTTP(b), b[1]>>4 != 5:
 		x.fail("the proxy does not speak SOCKS4")
 	case b[1] != 0x5A:
 		x.note = fmt.Sprintf("SOCKS4 code %02X", b[1])
@@ -220,8 +223,10 @@ func (x *Exchange) begin5() (c *conn, fair bool) {
 	b := c.first(2)
 	fair = len(b) == 2 && b[0] == 5 && b[1] == x.opening()[0][2].Bytes[0]
 	switch {
-	case len(b) < 2:
+	case len(b) < 2, isHTTP(b):
 		x.fail("the proxy does not speak SOCKS5")
+	case b[1] == 0 && x.p.cfg.Login != nil:
+		x.fail("%v", errNoLogin)
 	case b[1] == 0xFF && x.p.cfg.Login == nil:
 		x.fail("%v", errLogin)
 	case b[1] == 0xFF:
@@ -296,7 +301,7 @@ func (x *Exchange) choosesPassword() *conn {
 	c := x.dial()
 	c.say("greeting", greeting(2)...)
 	b := c.first(2)
-	x.want(len(b) == 2 && b[1] != 0xFF, "the proxy does not take user names and passwords")
+	x.want(len(b) == 2 && b[1] == 2, "the proxy does not take user names and passwords")
 	return c
 }
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"hosier/internal/printable"
 )
 
 // Report is what a run found.
@@ -156,16 +158,16 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 			all.Suites = append(all.Suites, junitSuite{Name: x.Check.Group()})
 		}
 		s := &all.Suites[len(all.Suites)-1]
-		c := junitCase{Class: "probe." + x.Check.Group(), Name: x.Check.ID, Time: seconds(x.Duration), Out: clean(x.Note)}
+		c := junitCase{Class: "probe." + x.Check.Group(), Name: x.Check.ID, Time: seconds(x.Duration), Out: printable.String(x.Note)}
 		switch {
 		case x.Outcome == Failed && x.Check.Severity == Must:
-			c.Failure = &junitText{clean(x.Reason), x.Check.Severity.String(), clean(x.Check.Clause + ": " + x.Check.Why)}
+			c.Failure = &junitText{printable.String(x.Reason), x.Check.Severity.String(), printable.String(x.Check.Clause + ": " + x.Check.Why)}
 			s.Failures++
 			all.Failures++
 		case x.Outcome == Failed:
-			c.Out = clean(x.Check.Severity.String() + ": " + x.Reason)
+			c.Out = printable.String(x.Check.Severity.String() + ": " + x.Reason)
 		case x.Outcome == Refused, x.Outcome == Skipped:
-			c.Skipped = &junitText{Message: clean(x.Outcome.String() + ": " + x.Reason)}
+			c.Skipped = &junitText{Message: printable.String(x.Outcome.String() + ": " + x.Reason)}
 			s.Skipped++
 			all.Skipped++
 		}
@@ -182,16 +184,6 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }
-
-// clean keeps what a proxy said from driving a terminal or breaking a format.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7F || r >= 0x80 && r < 0xA0 || r == '\uFFFD' {
-			return '.'
-		}
-		return r
-	}, s)
-}
 
 // WriteMarkdown writes the report as a summary by group and a table of what failed.
 func (r *Report) WriteMarkdown(w io.Writer) error {
@@ -215,5 +207,5 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 }
 
 func cell(s string) string {
-	return strings.NewReplacer("|", "\\|", "<", "&lt;", "`", "'").Replace(clean(s))
+	return strings.NewReplacer("|", "\\|", "<", "&lt;", "`", "'").Replace(printable.String(s))
 }

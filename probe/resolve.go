@@ -100,7 +100,10 @@ func resolveChecks() []Check {
 		{
 			ID: "resolve/missing-form", Title: "a failed RESOLVE is a well-formed reply", Clause: "RFC 1928 s.6", Severity: Must, Profiles: Tor, needs: has,
 			Why: "Tor's own tor-resolve cannot read Tor's answer, which has address type 00.",
-			run: func(x *Exchange) { x.ask5(request5(socks.Resolve, socks.Addr{Name: x.missing()})) },
+			run: func(x *Exchange) {
+				_, r := x.ask5(request5(socks.Resolve, socks.Addr{Name: x.missing()}))
+				x.whole(r)
+			},
 		},
 		{
 			ID: "resolve/missing-code", Title: "a name that does not exist has code 04", Clause: clauseTor, Severity: Should, Profiles: Tor, needs: has,
@@ -266,7 +269,8 @@ func ptrChecks() []Check {
 			ID: "ptr/missing-form", Title: "a failed RESOLVE_PTR is a well-formed reply", Clause: "RFC 1928 s.6", Severity: Must, Profiles: Tor, needs: dns,
 			Why: "No strict client can read address type 00, which Tor sends.",
 			run: func(x *Exchange) {
-				x.ask5(request5(socks.ResolvePTR, socks.Addr{IP: documentation4(17)}))
+				_, r := x.ask5(request5(socks.ResolvePTR, socks.Addr{IP: documentation4(17)}))
+				x.whole(r)
 			},
 		},
 		{

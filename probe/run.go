@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"hosier/internal/printable"
 )
 
 // prober is one run.
@@ -127,7 +129,7 @@ func (p *prober) exchange(ctx context.Context, limit time.Duration, f func(*Exch
 		if thrown != nil && !ok {
 			panic(thrown)
 		}
-		r = Result{Outcome: v.outcome, Reason: v.reason, Note: x.note, Records: x.records, Duration: time.Since(start)}
+		r = Result{Outcome: v.outcome, Reason: printable.String(v.reason), Note: printable.String(x.note), Records: x.records, Duration: time.Since(start)}
 	}()
 	f(x)
 	return r

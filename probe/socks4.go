@@ -28,8 +28,12 @@ func socks4Checks() []Check {
 		},
 		{
 			ID: "socks4/eight-bytes", Title: "the reply is eight bytes and no more", Clause: clause4, Severity: Must, Profiles: Tor, needs: four,
-			Why: "What is more becomes the first bytes of the tunnel.",
-			run: func(x *Exchange) { x.connect(socks4(), x.target(silent)).quiet("after the reply") },
+			Why: "What is more becomes the first bytes of the tunnel, and on less a client waits or reports a broken proxy.",
+			run: func(x *Exchange) {
+				x.connect(socks4(), x.target(silent)).quiet("after the reply")
+				_, r := x.ask(socks4(), socks.AddrFrom(x.target(refuses).addr))
+				x.whole(r)
+			},
 		},
 		{
 			ID: "socks4/data", Title: "the tunnel carries data both ways", Clause: clause4, Severity: Must, Profiles: Tor, needs: four,
@@ -117,6 +121,7 @@ func checkSOCKS4(x *Exchange) {
 	b := c.first(8)
 	switch {
 	case len(b) == 0:
+		x.skipHTTPAlone(c, "a SOCKS4 request")
 		c.endsWithin("the request", x.p.cfg.Patience)
 		x.refused("the proxy has no SOCKS4, and hangs up")
 	case len(b) == 2 && b[0] == 5 && b[1] == 0xFF:
