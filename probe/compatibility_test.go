@@ -81,6 +81,11 @@ func probeAll(t *testing.T) []column {
 	if t.Failed() {
 		t.FailNow()
 	}
+	for _, x := range columns[0].report.Results { // what is published of this tree is what it promises
+		if x.Outcome == probe.Failed {
+			t.Errorf("hosier fails %s: %s", x.Check.ID, x.Reason)
+		}
+	}
 	return columns
 }
 

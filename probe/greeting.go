@@ -173,13 +173,13 @@ func checkGreetingAnswered(x *Exchange) {
 }
 
 // skipHTTPAlone skips where SOCKS is not applicable: the proxy serves HTTP and no SOCKS, and
-// waits for the end of what it takes for a request line. What it does to a client that never
-// sends one is for slow/mid-http. A proxy that has hung up goes on to be judged.
+// waits for the end of what it takes for a request line. That it waits so long is for
+// slow/mid-http. A proxy that hangs up goes on to be judged.
 func (x *Exchange) skipHTTPAlone(c *conn, what string) {
 	if x.p.unmet[needHTTP] != "" || x.p.unmet[needSOCKS4] == "" || x.p.unmet[needSOCKS5] == "" {
 		return
 	}
-	if c.fill(1, time.Now().Add(x.p.cfg.Quiet)) != io.EOF {
+	if c.fill(1, time.Now().Add(x.p.cfg.Patience)) != io.EOF {
 		x.skip("the proxy serves HTTP alone, and takes %s for the beginning of a request line", what)
 	}
 }

@@ -142,12 +142,17 @@ func httpChecks() []Check {
 			},
 		},
 		{
-			ID: "http/capabilities", Title: "answers have a Tor-Capabilities header", Clause: "Tor proposal 365", Severity: Hint, Profiles: Tor, needs: has,
+			ID: "http/capabilities", Title: "all answers to CONNECT have a Tor-Capabilities header, or none", Clause: "Tor proposal 365", Severity: Hint, Profiles: Tor, needs: has,
 			Why: "It is how a client learns that it speaks with a proxy for Tor's clients.",
 			run: func(x *Exchange) {
-				_, r := x.ask(d, socks.AddrFrom(x.target(silent).addr))
-				_, ok := r.http.get("tor-capabilities")
-				x.want(ok, "there is none")
+				_, granted := x.ask(d, socks.AddrFrom(x.target(silent).addr))
+				_, failed := x.ask(d, socks.AddrFrom(x.target(refuses).addr))
+				_, ofGrant := granted.http.get("tor-capabilities")
+				_, ofFailure := failed.http.get("tor-capabilities")
+				if !ofGrant && !ofFailure {
+					x.skip("the proxy does not claim to serve Tor's clients")
+				}
+				x.want(ofGrant == ofFailure, "a success has it: %t; a failure: %t", ofGrant, ofFailure)
 			},
 		},
 		{

@@ -75,6 +75,12 @@ func TestPeculiar(t *testing.T) {
 			map[string]probe.Outcome{"socks4/refused": probe.Failed},
 		},
 		{
+			"hangs up in place of failures of SOCKS4", // as ssh does
+			says("reply", both(isV4, failing), drop),
+			[]string{"socks4/eight-bytes", "socks4/refused", "socks4/refused-code", "socks4/refused-closes"},
+			map[string]probe.Outcome{"socks4/refused-code": probe.Failed},
+		},
+		{
 			"cuts failures of SOCKS5 after two bytes",
 			says("reply", both(isV5, failing), cut(2)),
 			[]string{"reply", "early", "garbage", "oversized"},

@@ -339,7 +339,7 @@ func httpAnswer(s socks.Status) []byte {
 	if s == socks.Succeeded {
 		return []byte(tunnelHead)
 	}
-	return httpFailure(503, "Tor-Request-Failed: end/MISC\r\n")
+	return httpFailure(503, "Tor-Request-Failed: end/MISC\r\nTor-Capabilities:\r\n")
 }
 
 func httpFailure(code int, headers string) []byte {

@@ -31,8 +31,11 @@ func socks4Checks() []Check {
 			Why: "What is more becomes the first bytes of the tunnel, and on less a client waits or reports a broken proxy.",
 			run: func(x *Exchange) {
 				x.connect(socks4(), x.target(silent)).quiet("after the reply")
-				_, r := x.ask(socks4(), socks.AddrFrom(x.target(refuses).addr))
-				x.whole(r)
+				c := x.dial()
+				c.say("request", request4(socks.Connect, socks.AddrFrom(x.target(refuses).addr), "")...)
+				if c.fill(1, x.soon()) == nil { // that there is none is for socks4/refused-code
+					x.whole(c.reply4())
+				}
 			},
 		},
 		{
