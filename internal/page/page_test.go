@@ -101,18 +101,18 @@ func TestPagePrograms(t *testing.T) {
 			"firefox":  "HTTP Proxy: 192.0.2.1, Port: 1080, tick “Also use",
 			"chromium": `--proxy-server="http://192.0.2.1:1080"`,
 			"curl":     "curl -x socks5h://USER:PASSWORD@192.0.2.1:1080 URL",
-			"java":     "Java has no option for the password",
+			"java":     "Java has no option for a proxy password",
 			"":         "--proxy-auth USER:PASSWORD",
 		}},
 		{"users of SOCKS5", Listener{Dialects: Dialects{SOCKS5: true}, Users: true}, map[string]string{
-			"firefox":  "Firefox speaks none of the dialects",
-			"chromium": "Chromium speaks none of the dialects",
-			"wget":     "wget speaks none of the dialects",
+			"firefox":  "Firefox supports none of this listener's protocols",
+			"chromium": "Chromium supports none of this listener's protocols",
+			"wget":     "wget supports none of this listener's protocols",
 		}},
 		{"SOCKS4", Listener{Dialects: Dialects{SOCKS4: true}}, map[string]string{
-			"firefox": "Firefox speaks none of the dialects",
+			"firefox": "Firefox supports none of this listener's protocols",
 			"curl":    "curl -x socks4a://192.0.2.1:1080 URL",
-			"java":    "Java speaks none of the dialects",
+			"java":    "Java supports none of this listener's protocols",
 		}},
 		{"CONNECT", Listener{Dialects: Dialects{CONNECT: true}}, map[string]string{
 			"firefox": "HTTP Proxy: 192.0.2.1, Port: 1080, tick “Also use",
@@ -124,7 +124,7 @@ func TestPagePrograms(t *testing.T) {
 			"firefox":  "https://192.0.2.1:1080/proxy.pac",
 			"chromium": `--proxy-server="https://192.0.2.1:1080"`,
 			"curl":     "curl -x https://192.0.2.1:1080 URL --proxytunnel",
-			"java":     "Java speaks none of the dialects",
+			"java":     "Java supports none of this listener's protocols",
 		}},
 	} {
 		for id, line := range tt.lines {

@@ -79,9 +79,9 @@ type way struct {
 
 func (w *way) url() string { return w.Scheme + "://" + w.Login + w.At }
 
-// known are the programs with their schemes and what to do, given one of these. README has
-// the same list: go test ./internal/page -update writes it there. Each of its lines is run
-// by a test of cmd/hosier, which fails for a line that it does not know.
+// known lists the programs with the schemes each supports and a function that fills in the
+// steps for one of them. README has the same list: go test ./internal/page -update writes it
+// there. A test of cmd/hosier runs each line, and fails for a line that it does not know.
 var known = []struct {
 	id, name string
 	schemes  string
@@ -131,7 +131,7 @@ func (l *Listener) programs(at address) (all []Program) {
 			return slices.Contains(can, s) && !(browser && l.Users && s == socks5h) // they send no SOCKS passwords
 		})
 		if i < 0 {
-			p.Note = k.name + " speaks none of the dialects of this listener."
+			p.Note = k.name + " supports none of this listener's protocols."
 		} else {
 			w.Scheme = offered[i]
 			k.fill(&p, w)
@@ -144,7 +144,7 @@ func (l *Listener) programs(at address) (all []Program) {
 func unixCurl(path string) Program {
 	return Program{
 		ID: "curl", Name: "curl", Lines: []string{"curl -x socks5h://localhost" + path + " URL"},
-		Note: "Of the programs known here, only curl reaches a proxy by a Unix socket.",
+		Note: "Of the programs listed here, only curl can reach a proxy over a Unix socket.",
 	}
 }
 
@@ -156,50 +156,50 @@ func (l *Listener) login() string {
 	return ""
 }
 
-// tunnelsOnly is true of whatever goes by HTTP CONNECT.
-const tunnelsOnly = "By HTTP CONNECT it opens https:// addresses alone: http:// is refused with 501."
+// tunnelsOnly is the limit of every program that uses HTTP CONNECT.
+const tunnelsOnly = "HTTP CONNECT carries https:// only; http:// is refused with 501."
 
 // firefoxAsks is of Firefox 153: with an automatic configuration, and now and then with an
 // HTTP proxy, it looks for the HTTPS record of a name (type 65) before it asks the proxy.
-const firefoxAsks = "Unless network.dns.native_https_query is false in about:config, Firefox then asks your DNS server about names. A SOCKS proxy set by hand needs no such care."
+const firefoxAsks = "Unless network.dns.native_https_query is false in about:config, Firefox then asks your DNS server about names. A SOCKS proxy configured by hand does not need this."
 
 // firefoxQuiet is what stops that.
-const firefoxQuiet = "In about:config set network.dns.native_https_query to false: Firefox would ask your DNS server about names."
+const firefoxQuiet = "In about:config, set network.dns.native_https_query to false; otherwise Firefox asks your DNS server about names."
 
 func firefox(p *Program, w *way) {
-	const own = " Firefox's own services, such as updates, go past a proxy that fails them, unless network.proxy.failover_direct is false in about:config."
-	p.Steps = []string{"Open Settings, search for “proxy”, and press “Settings…”."}
+	const own = " Firefox's own services, such as updates, bypass a failing proxy unless network.proxy.failover_direct is false in about:config."
+	p.Steps = []string{"Open Settings, search for “proxy”, and click “Settings…”."}
 	switch w.Scheme {
 	case secure:
-		p.Steps = append(p.Steps, "Choose “Automatic proxy configuration URL”, and enter the address below.", firefoxQuiet)
+		p.Steps = append(p.Steps, "Choose “Automatic proxy configuration URL” and enter the address below.", firefoxQuiet)
 		p.Lines = []string{w.pac}
 		p.Note = tunnelsOnly + own
 	case connect:
 		p.Steps = append(p.Steps,
-			"Choose “Manual proxy configuration”, and empty the field “SOCKS Host”.",
-			"HTTP Proxy: "+w.Host+", Port: "+w.Port+", tick “Also use this proxy for HTTPS”, and press OK.", firefoxQuiet)
+			"Choose “Manual proxy configuration” and clear “SOCKS Host”.",
+			"HTTP Proxy: "+w.Host+", Port: "+w.Port+", tick “Also use this proxy for HTTPS”, and click OK.", firefoxQuiet)
 		p.Note = tunnelsOnly + own
 		if w.Login != "" {
-			p.Note = "Firefox cannot send SOCKS passwords. This way it asks for name and password when it opens the first page. " + p.Note
+			p.Note = "Firefox cannot send SOCKS passwords. With HTTP it asks for user name and password when it opens the first page. " + p.Note
 		}
 	default:
 		p.Steps = append(p.Steps,
-			"Choose “Manual proxy configuration”, and empty the fields “HTTP Proxy” and “HTTPS Proxy”.",
-			"SOCKS Host: "+w.Host+", Port: "+w.Port+", and “SOCKS v5”.",
-			"Tick “Proxy DNS when using SOCKS v5”, and press OK.")
+			"Choose “Manual proxy configuration” and clear “HTTP Proxy” and “HTTPS Proxy”.",
+			"SOCKS Host: "+w.Host+", Port: "+w.Port+", “SOCKS v5”.",
+			"Tick “Proxy DNS when using SOCKS v5” and click OK.")
 		p.Note = strings.TrimSpace(own)
 	}
 }
 
 func chromium(p *Program, w *way) {
-	p.Steps = []string{"Close all windows of Chromium, Chrome or Edge, and start it with:"}
+	p.Steps = []string{"Close all windows of Chromium, Chrome or Edge, then start it with:"}
 	switch {
 	case w.Scheme == socks5h: // Chromium's own socks5:// leaves names to the proxy
 		p.Lines = []string{`chromium --proxy-server="socks5://` + w.At + `"`, `chromium --proxy-pac-url="` + w.pac + `"`}
-		p.Note = "Either is enough. Chromium leaves names to a SOCKS5 proxy, but cannot send it a password. With socks4:// it looks names up itself."
+		p.Note = "Either line will do. Chromium leaves names to a SOCKS5 proxy but cannot send it a password. With socks4:// it resolves names itself."
 	case w.Login != "":
 		p.Lines = []string{`chromium --proxy-server="` + w.Scheme + "://" + w.At + `"`}
-		p.Note = "Chromium cannot send SOCKS passwords. This way it asks for name and password. " + tunnelsOnly
+		p.Note = "Chromium cannot send SOCKS passwords. With HTTP it asks for user name and password. " + tunnelsOnly
 	default:
 		p.Lines = []string{`chromium --proxy-server="` + w.Scheme + "://" + w.At + `"`}
 		p.Note = tunnelsOnly
@@ -218,12 +218,12 @@ func curl(p *Program, w *way) { p.Lines = []string{curlLine(w)} }
 
 func git(p *Program, w *way) {
 	p.Lines = []string{"git config --global http.proxy " + w.url()}
-	p.Note = "This is for https:// remotes. Remotes by ssh use the settings of ssh."
+	p.Note = "This is for https:// remotes; for remotes over ssh, configure ssh."
 }
 
 func wget(p *Program, w *way) {
 	p.Lines = []string{"https_proxy=" + w.url() + " wget https://HOST/FILE"}
-	p.Note = "wget has no SOCKS. " + tunnelsOnly
+	p.Note = "wget does not support SOCKS. " + tunnelsOnly
 }
 
 // ncat is the line that connects standard input and output to a host by way of the proxy.
@@ -240,14 +240,14 @@ func ncat(w *way) string {
 
 func ssh(p *Program, w *way) {
 	p.Lines = []string{"ssh -o ProxyCommand='" + ncat(w) + " %h %p' HOST"}
-	p.Note = "In ~/.ssh/config the option is a line “ProxyCommand ncat …”. nc can do the same (-X 5), but ncat can send a password."
+	p.Note = "In ~/.ssh/config, write it as “ProxyCommand ncat …”. nc -X 5 also works but cannot send a password."
 }
 
 func rsync(p *Program, w *way) {
 	p.Lines = []string{`rsync -e "ssh -o ProxyCommand='` + ncat(w) + ` %h %p'" HOST:FILE .`}
 	if w.connects {
 		p.Lines = append(p.Lines, "RSYNC_PROXY="+w.Login+w.At+" rsync rsync://HOST/FILE .")
-		p.Note = "The first is for rsync by ssh, the second for an rsync server."
+		p.Note = "The first line is for rsync over ssh, the second for an rsync daemon."
 	}
 }
 
@@ -255,17 +255,17 @@ func nc(p *Program, w *way) {
 	p.Lines = []string{ncat(w) + " HOST PORT"}
 	switch {
 	case w.Login != "":
-		p.Note = "nc has no option for a password."
+		p.Note = "nc cannot send a password."
 	case w.Scheme == connect:
 		p.Lines = append(p.Lines, "nc -X connect -x "+w.At+" HOST PORT")
 	default:
 		p.Lines = append(p.Lines, "nc -X 5 -x "+w.At+" HOST PORT")
-		p.Note = "nc is OpenBSD's here (netcat-openbsd); with -X 4 it looks names up itself."
+		p.Note = "This nc is OpenBSD's (netcat-openbsd). With -X 4 it resolves names itself."
 	}
 }
 
 func apt(p *Program, w *way) {
-	p.Steps = []string{"Put these lines into /etc/apt/apt.conf.d/90proxy:"}
+	p.Steps = []string{"Write these lines to /etc/apt/apt.conf.d/90proxy:"}
 	p.Lines = []string{
 		`Acquire::http::Proxy "` + w.url() + `";` + "\n" + `Acquire::https::Proxy "` + w.url() + `";`,
 	}
@@ -276,11 +276,13 @@ func apt(p *Program, w *way) {
 
 func pip(p *Program, w *way) {
 	p.Lines = []string{"pip install --proxy " + w.url() + " PACKAGE", "pip config set global.proxy " + w.url()}
-	p.Note = "The second is for good."
+	p.Note = "The second line makes it permanent."
 	if w.Scheme == socks5h || w.Scheme == socks4a {
-		p.Note += " If pip misses dependencies for SOCKS, it lacks the package pysocks."
+		p.Note += " If pip reports missing dependencies for SOCKS support, install pysocks"
 		if w.connects {
-			p.Note += " It comes by: pip install --proxy http://" + w.Login + w.At + " pysocks"
+			p.Note += ": pip install --proxy http://" + w.Login + w.At + " pysocks"
+		} else {
+			p.Note += "."
 		}
 	}
 }
@@ -292,7 +294,7 @@ func npm(p *Program, w *way) {
 func requests(p *Program, w *way) {
 	p.Lines = []string{"export ALL_PROXY=" + w.url()}
 	if w.Scheme == socks5h || w.Scheme == socks4a {
-		p.Note = "Or in the program: proxies={\"http\": \"" + w.url() + "\", \"https\": \"" + w.url() + "\"}. It needs requests[socks]."
+		p.Note = "Or in the program: proxies={\"http\": \"" + w.url() + "\", \"https\": \"" + w.url() + "\"}. SOCKS needs requests[socks]."
 	}
 }
 
@@ -301,24 +303,24 @@ func node(p *Program, w *way) {
 	if w.Scheme == connect {
 		name, agent = "https-proxy-agent", "HttpsProxyAgent"
 	}
-	p.Steps = []string{"Run npm install " + name + ", and give its agent to each request:"}
+	p.Steps = []string{"Run npm install " + name + ", and pass its agent to each request:"}
 	p.Lines = []string{"const { " + agent + " } = require(\"" + name + "\");\n" +
 		"require(\"https\").get(\"https://HOST/\", { agent: new " + agent + "(\"" + w.url() + "\") }, (r) => r.pipe(process.stdout));"}
-	p.Note = "fetch, http and https read no proxy variables by themselves."
+	p.Note = "By default fetch, http and https ignore proxy variables."
 }
 
 func goes(p *Program, w *way) {
 	p.Lines = []string{"export HTTP_PROXY=" + w.url() + " HTTPS_PROXY=" + w.url()}
-	p.Note = "This is for programs that use net/http as it comes, go itself among them. ALL_PROXY means nothing to them. If an old one does not know socks5h, socks5 does the same in Go."
+	p.Note = "This is for programs that use the defaults of net/http, such as the go command; they ignore ALL_PROXY. If an old one rejects socks5h, use socks5, which means the same in Go."
 	if w.Scheme != socks5h {
 		p.Note = tunnelsOnly
 	}
 }
 
 func java(p *Program, w *way) {
-	const socks = " -DsocksProxyHost is no way around: Java looks names up before it asks a SOCKS proxy."
+	const socks = " -DsocksProxyHost does not help: Java resolves names before it connects to a SOCKS proxy."
 	if w.Login != "" {
-		p.Note = "Java has no option for the password of a proxy: give it a listener without users." + socks
+		p.Note = "Java has no option for a proxy password: use a listener without users." + socks
 		return
 	}
 	p.Lines = []string{"java -Dhttps.proxyHost=" + w.Host + " -Dhttps.proxyPort=" + w.Port + " -jar PROGRAM.jar"}
@@ -334,18 +336,18 @@ func proxychains(p *Program, w *way) {
 	if w.Login != "" {
 		line += " USER PASSWORD"
 	}
-	p.Steps = []string{"In /etc/proxychains4.conf leave proxy_dns as it is, and put the first of these in place of the line socks4 127.0.0.1 9050 at its end:"}
+	p.Steps = []string{"In /etc/proxychains4.conf, keep proxy_dns and replace the last line (socks4 127.0.0.1 9050) with the first line below; start programs with the second:"}
 	p.Lines = []string{line, "proxychains4 -q PROGRAM"}
-	p.Note = "It does not reach into statically linked programs, such as those in Go: these go past the proxy."
+	p.Note = "Statically linked programs, such as those written in Go, bypass it and the proxy."
 }
 
 func variables(p *Program, w *way) {
 	p.Lines = []string{"export ALL_PROXY=" + w.url()}
-	p.Note = "These are curl, git, pip and Python requests. wget, Go, Node.js, npm, apt, Java, ssh and rsync ignore ALL_PROXY and go past the proxy: set each as its own entry says."
+	p.Note = "curl, git, pip and Python requests do. wget, Go, Node.js, npm, apt, Java, ssh and rsync ignore it and bypass the proxy: see their own entries."
 }
 
 func systemd(p *Program, w *way) {
 	p.Steps = []string{"Run systemctl edit NAME.service, add these lines, and restart the service:"}
 	p.Lines = []string{"[Service]\nEnvironment=ALL_PROXY=" + w.url() + "\nEnvironment=HTTP_PROXY=" + w.url() + " HTTPS_PROXY=" + w.url()}
-	p.Note = "This is for services that read these variables, as those that use curl, Go or Python requests do."
+	p.Note = "This is for services that read these variables, such as those that use curl, Go or Python requests."
 }
