@@ -38,6 +38,8 @@ var mayImport = map[string][]string{
 	"internal/load":      {"socks"}, // not relay: the yardstick must not be made of what is measured
 	"internal/listen":    {"proxy"}, // and go-proxyproto
 	"internal/rules":     {"socks"},
+	"internal/via":       {"socks", "egress", "egress/tor", "internal/rules", "internal/listen"},
+	"internal/policy":    {"socks", "egress", "egress/tor", "internal/config", "internal/fair", "internal/leaks", "internal/page", "internal/rules", "internal/users", "internal/via"},
 	"internal/page":      {"socks"},
 	"internal/config":    {"socks", "resolver", "internal/rules"},            // and go-toml
 	"internal/telemetry": {"socks", "egress", "proxy", "internal/printable"}, // and client_golang

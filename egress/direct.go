@@ -42,8 +42,8 @@ type Direct struct {
 	Group func(r *socks.Request) string
 
 	// Allow judges each address before it is connected to, and each that a lookup
-	// answers or is about. Its error is the request's, if no address is left. It must not
-	// wait. Nil allows all.
+	// answers or is about, before Allow of the request does. Its error is the request's, if no
+	// address is left. It must not wait. Nil allows all.
 	Allow func(r *socks.Request, ip netip.Addr) error
 
 	own    resolver.Resolver
@@ -211,10 +211,15 @@ func (d *Direct) ResolvePTR(ctx context.Context, r *socks.Request) (string, erro
 func (d *Direct) String() string { return "direct" }
 
 func (d *Direct) allow(r *socks.Request, ip netip.Addr) error {
-	if d.Allow == nil {
+	if d.Allow != nil {
+		if err := d.Allow(r, ip); err != nil {
+			return err
+		}
+	}
+	if r.Allow == nil {
 		return nil
 	}
-	return d.Allow(r, ip)
+	return r.Allow(ip)
 }
 
 // thisNetwork is what Linux connects to as if it were 127.0.0.1, where it connects to it at all

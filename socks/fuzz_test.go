@@ -144,7 +144,7 @@ func requestTrip(t *testing.T, c codec, r Request) {
 	zeros := want.Addr.IP.IsValid() && want.Addr.IP.IsUnspecified()
 	refused := bad != nil || !r.Command.known(r.Version) || r.Version == V4 && zeros
 	got, n, err := c.parse(b)
-	if n != len(b) || (err != nil) != refused || err == nil && got != any(want) {
+	if n != len(b) || (err != nil) != refused || err == nil && !reflect.DeepEqual(got, any(want)) {
 		t.Errorf("% x is %v, %d, %v, want %v", b, got, n, err, want)
 	}
 }

@@ -159,6 +159,11 @@ type Request struct {
 	Listener string         // the address that it came in by
 	User     string         // who the client has shown to be; "" if nobody asked
 
+	// Allow judges each address that an egress on this host comes to for the request: before
+	// it is connected to, and before it is an answer. Its error is that of the request, if no
+	// address is left. It must not wait. Nil allows all.
+	Allow func(netip.Addr) error
+
 	// Member is set by a way out that has several ways to serve a request: the one that
 	// did, for logs.
 	Member string

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -293,7 +294,7 @@ func text(err error) string {
 // same compares what can be seen of two calls.
 func (o outcome) same(t *testing.T, how string, other outcome) {
 	t.Helper()
-	if (o.request == nil) != (other.request == nil) || o.request != nil && *o.request != *other.request {
+	if (o.request == nil) != (other.request == nil) || o.request != nil && !reflect.DeepEqual(o.request, other.request) {
 		t.Errorf("%s: request is %v, want %v", how, o.request, other.request)
 	}
 	if text(o.err) != text(other.err) {

@@ -2,17 +2,15 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"hosier/egress/tor"
 	"hosier/internal/config"
 	"hosier/internal/console"
 	"hosier/internal/leaks"
+	"hosier/internal/policy"
 	"hosier/internal/telemetry"
-	"hosier/internal/users"
 	"hosier/proxy"
 )
 
@@ -164,22 +162,18 @@ func (d *daemon) endConnections(id uint64, user string) int {
 // explain answers the form of the console.
 func (d *daemon) explain(q console.Question) (console.Explanation, error) {
 	g := d.current.Load()
-	e := explainer{
-		config: g.config, at: g.at, users: g.usersInForce, leak: offlineLeak,
-		pool: func(e *config.Egress) (*tor.Pool, error) { return g.exits[e.Name].pool, nil },
-	}
-	var text strings.Builder
-	err := e.explain(&text, question{target: q.URL, listener: q.Listener, client: q.Client, user: q.User, command: "connect"})
-	if no := (refused{}); errors.As(err, &no) {
-		return console.Explanation{Refused: true, Text: text.String()}, nil
-	}
-	return console.Explanation{Text: text.String()}, err
+	e := policy.Explainer{Config: g.config, At: g.at, State: policy.State{
+		HasUser: g.hasUser, Leak: policy.OfflineLeak, Pool: g.pool,
+	}}
+	text, refusal, err := e.Explain(policy.Question{Target: q.URL, Listener: q.Listener, Client: q.Client, User: q.User, Command: "connect"})
+	return console.Explanation{Refused: refusal != nil, Text: text}, err
 }
 
-// usersInForce are those that a login is judged by, which the file may not have any more.
-func (g *generation) usersInForce(file string) (*users.List, error) {
-	if v := g.users[file]; v != nil {
-		return v.List(), nil
+// hasUser judges by those that a login is judged by, which the file may not have any more.
+func (g *generation) hasUser(file, user string) error {
+	v := g.users[file]
+	if v == nil {
+		return fmt.Errorf("%s is not in force", file)
 	}
-	return nil, fmt.Errorf("%s is not in force", file)
+	return policy.HasUser(v.List(), file, user)
 }

@@ -22,19 +22,13 @@ import (
 	"hosier/internal/limits"
 	"hosier/internal/listen"
 	"hosier/internal/logging"
+	"hosier/internal/policy"
 	"hosier/internal/telemetry"
 	"hosier/proxy"
-	"hosier/socks"
 )
 
 // sampleEvery is how often the bytes that moved are noted in the history.
 const sampleEvery = 5 * time.Second
-
-// Why a client was turned away before the rules.
-var (
-	errNoPassword = errors.New("client gave no password, and this listener is for users; SOCKS4 cannot carry one")
-	errNotClient  = errors.New("client is in no allow-client")
-)
 
 // Why a connection was ended from here.
 var (
@@ -136,7 +130,7 @@ func (d *daemon) introduce(g *generation) {
 	}
 	for i := range g.config.Listeners {
 		l := &g.config.Listeners[i]
-		if at := g.at[l.Name]; cameLocally(at) && l.TLSCert == "" && len(l.ProxyFrom) == 0 && !strings.HasPrefix(at, "unix:") {
+		if at := g.at[l.Name]; policy.IsLocal(at) && l.TLSCert == "" && len(l.ProxyFrom) == 0 && !strings.HasPrefix(at, "unix:") {
 			fmt.Fprintf(d.stderr, "hosier: how programs and browsers are set up: http://%s/\n", at)
 			return
 		}
@@ -272,10 +266,11 @@ func (d *daemon) notify(state ...string) {
 // admitter judges clients before anything is computed for them: whether they may use the
 // listener, and have another connection.
 func (d *daemon) admitter(l *config.Listener) func(*proxy.Session) error {
+	at := policy.Listener{Listener: l}
 	return func(ses *proxy.Session) error {
-		if !admits(l, ses.Listener, ses.Client.Addr()) {
-			ses.Rule = "allow-client"
-			return fmt.Errorf("%w: %w", errNotClient, socks.NotAllowed)
+		if err := at.Admits(ses.Listener, ses.Client.Addr()); err != nil {
+			ses.Rule = policy.ClientRule
+			return err
 		}
 		return overLimit(d.limits.Begin(ses.ID, ses.Client.Addr()))
 	}

@@ -18,6 +18,7 @@ import (
 	"hosier/egress/tor"
 	"hosier/internal/config"
 	"hosier/internal/rules"
+	"hosier/internal/via"
 )
 
 // retirement is how long a way out that a reload dropped is kept for connections that had
@@ -50,8 +51,8 @@ type exit struct {
 // openExit makes the way out that e describes, which has judge look at each connection to an
 // upstream before it is used. It starts nothing.
 func openExit(ctx context.Context, e config.Egress, c *config.Config, log *slog.Logger, judge func(net.Conn) error) (*exit, error) {
-	via := e.Via.Reveal()
-	x := &exit{name: e.Name, kind: e.Kind, via: via, key: exitKey(e), over: make(chan struct{})}
+	written := e.Via.Reveal()
+	x := &exit{name: e.Name, kind: e.Kind, via: written, key: exitKey(e), over: make(chan struct{})}
 	var err error
 	switch {
 	case e.Kind == rules.Direct: // each listener makes its own, since rules judge what it dials
@@ -60,7 +61,7 @@ func openExit(ctx context.Context, e config.Egress, c *config.Config, log *slog.
 			x.out, x.pool.Connected = x.pool, judge
 		}
 	default:
-		x.out, err = parseProxy(via, judge)
+		x.out, err = via.Proxy(written, judge)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.At, err)
@@ -83,7 +84,7 @@ func (x *exit) upstreams() (all []string) {
 			all = append(append(all, m.SOCKS), m.Others...)
 		}
 	default:
-		if u, err := parseURL(x.via); err == nil {
+		if u, err := via.ParseURL(x.via); err == nil {
 			all = append(all, u.Host)
 		}
 	}
@@ -222,20 +223,20 @@ func spawnDir(stateDir string, e config.Egress) string {
 
 // openTor makes the pool of a way out into Tor, and tells the directory of its daemons.
 func openTor(ctx context.Context, e config.Egress, c *config.Config, log *slog.Logger) (p *tor.Pool, dir string, err error) {
-	via := e.Via.Reveal()
-	spec, err := parseTor(via)
+	written := e.Via.Reveal()
+	spec, err := via.ParseTor(written)
 	if err != nil {
 		return nil, "", err
 	}
-	p = &tor.Pool{Members: spec.members, Log: log}
-	if p.Key, err = loadKey(c.StateDir, spec.daemons > 0, log); err != nil {
+	p = &tor.Pool{Members: spec.Members, Log: log}
+	if p.Key, err = loadKey(c.StateDir, spec.Daemons > 0, log); err != nil {
 		return nil, "", err
 	}
 	switch {
-	case spec.find:
+	case spec.Find:
 		p.Members, err = findMember(ctx, torPortsBeside(c.Listeners), log)
-	case spec.daemons > 0:
-		p.Members, dir, err = spawn(ctx, e, c.StateDir, spec.daemons)
+	case spec.Daemons > 0:
+		p.Members, dir, err = spawn(ctx, e, c.StateDir, spec.Daemons)
 	}
 	return p, dir, err
 }

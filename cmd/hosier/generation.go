@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -23,6 +22,8 @@ import (
 	"hosier/internal/leaks"
 	"hosier/internal/limits"
 	"hosier/internal/listen"
+	"hosier/internal/page"
+	"hosier/internal/policy"
 	"hosier/internal/rules"
 	"hosier/internal/users"
 	"hosier/proxy"
@@ -87,17 +88,6 @@ func (w *way) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, error)
 	return ip, err
 }
 
-// refusal is the error that Dial would return whatever the request, if it is known.
-func (w *way) refusal() error {
-	if w == nil {
-		return nil
-	}
-	if look, ok := w.Egress.(*lookingEgress); ok {
-		return look.refusal
-	}
-	return nil
-}
-
 // Name is the list, for logs.
 func (w *way) Name() string { return w.name }
 
@@ -140,7 +130,7 @@ func (l *listenerWays) egress(x *exit) egress.Egress {
 
 // direct is this host's network.
 func (l *listenerWays) direct() *egress.Direct {
-	d := &egress.Direct{Resolver: l.generation.resolver, Allow: l.allow}
+	d := &egress.Direct{Resolver: l.generation.resolver, Allow: onlyDecided}
 	switch l.cache() {
 	case config.CacheOff:
 		d.Resolver = l.generation.resolver.Uncached()
@@ -155,7 +145,7 @@ func (l *listenerWays) cache() config.DNSCache {
 	switch {
 	case l.listener.DNSCache != "":
 		return l.listener.DNSCache
-	case l.listener.HasUsers() || !isLoopback(l.listener.Address) || len(l.listener.ProxyFrom) > 0:
+	case l.listener.HasUsers() || !policy.IsLocal(l.listener.Address) || len(l.listener.ProxyFrom) > 0:
 		return config.CacheUser
 	}
 	return config.CacheShared
@@ -169,33 +159,13 @@ func cacheGroup(r *socks.Request) string {
 	return fair.Client(r.Client.Addr()).String()
 }
 
-// allow judges an address that this host is about to connect to, or has looked up: by the
-// rules, and for clients of other hosts, by whether it is public.
-func (l *listenerWays) allow(r *socks.Request, ip netip.Addr) error {
-	d := l.generation.config.Rules.Decide(l.listener.Name, r)
-	return judgeAddress(l.listener, r, &d, ip)
-}
-
-// judgeAddress tells whether this host may connect to an address for the request.
-func judgeAddress(l *config.Listener, r *socks.Request, d *rules.Decision, ip netip.Addr) error {
-	explicit, err := d.Judge(ip)
-	if err != nil || explicit || isLocal(l, r.Listener) {
-		return err
+// onlyDecided refuses what no decision was made about. The address is judged by Allow of the
+// request, by the decision that was.
+func onlyDecided(r *socks.Request, _ netip.Addr) error {
+	if r.Allow == nil {
+		return socks.NotAllowed
 	}
-	return egress.PublicOnly(r, ip)
-}
-
-// cameLocally reports whether the request came by a listener that only programs of this
-// host can reach. The client's address would not do: a forwarder on this host lends its own.
-func cameLocally(at string) bool {
-	ap, err := netip.ParseAddrPort(at)
-	return strings.HasPrefix(at, "unix:") || err == nil && ap.Addr().IsLoopback()
-}
-
-// isLocal reports whether the request is of a program of this host. Who speaks for others
-// by a PROXY header may be here; those are not.
-func isLocal(l *config.Listener, at string) bool {
-	return len(l.ProxyFrom) == 0 && cameLocally(at)
+	return nil
 }
 
 // newGeneration makes everything that c asks for, but opens no listener. Ways out of which
@@ -229,7 +199,7 @@ func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generati
 				words = *l.Isolation
 			}
 			var err error
-			if w.isolation[e.Name], err = isolationOf(words); err != nil {
+			if w.isolation[e.Name], err = policy.IsolationOf(words); err != nil {
 				return nil, usageError{fmt.Errorf("%s: %w", l.At, err)}
 			}
 		}
@@ -274,10 +244,12 @@ func (g *generation) policy(l *config.Listener) (*proxy.Policy, error) {
 	if front.TLS, err = loadTLS(l.TLSCert, l.TLSKey, l.TLSClientCA); err != nil {
 		return nil, fmt.Errorf("%s: %w", l.At, err)
 	}
+	check := page.NewCheck()
 	p := &proxy.Policy{
 		Admit:            g.daemon.admitter(l),
 		Dialects:         dialectsOf(l.Dialects),
-		Route:            g.router(l),
+		Route:            g.router(l, check),
+		Page:             g.page(l, check),
 		Names:            l.Names,
 		ExtendedErrors:   g.extendedErrors(l),
 		HandshakeTimeout: l.HandshakeTimeout,
@@ -296,7 +268,6 @@ func (g *generation) policy(l *config.Listener) (*proxy.Policy, error) {
 			return nil, usageError{err}
 		}
 	}
-	g.addPage(l, p)
 	return p, nil
 }
 
@@ -321,13 +292,19 @@ func dialectsOf(words []string) (d proxy.Dialects) {
 	return d
 }
 
-// router is policy: the rules, for those who may come at all.
-func (g *generation) router(l *config.Listener) func(context.Context, *proxy.Session) (egress.Egress, error) {
+// router returns what the server asks where a request goes.
+func (g *generation) router(l *config.Listener, check *page.Check) func(context.Context, *proxy.Session) (egress.Egress, error) {
 	return func(_ context.Context, ses *proxy.Session) (egress.Egress, error) {
-		w, err := g.route(l, ses)
-		g.daemon.logDecision(g, l, ses, cmp.Or(err, w.refusal()))
+		o, err := g.decide(l, ses)
 		if err != nil {
 			return nil, err
+		}
+		if o.Own {
+			return check, nil
+		}
+		w := g.ways[l.Name].of(o.Egresses).paced(&g.daemon.limits, ses.Request.User)
+		if o.Leak.Look {
+			w = &way{Egress: &lookingEgress{w.Egress, g.daemon.leaks, o.Leak, o.Err}, name: w.name, exits: w.exits}
 		}
 		for _, x := range w.exits {
 			x.enter()
@@ -336,34 +313,42 @@ func (g *generation) router(l *config.Listener) func(context.Context, *proxy.Ses
 	}
 }
 
-func (g *generation) route(l *config.Listener, ses *proxy.Session) (*way, error) {
+// decide is policy: what becomes of a request, which counts, and at level debug is logged with
+// the reasons. The error is the refusal, unless that waits for a look at the program.
+func (g *generation) decide(l *config.Listener, ses *proxy.Session) (policy.Outcome, error) {
 	r := ses.Request
-	if judgesPasswords(l) {
+	if l.AsksPassword() {
 		r.Auth.Password = "" // it was right, and says no more than the name does
 	}
-	if err := overLimit(g.daemon.limits.Login(ses.ID, r.User)); err != nil {
-		return nil, err
+	state := policy.State{
+		Login: func(user string) error { return overLimit(g.daemon.limits.Login(ses.ID, user)) },
+		Leak:  func(m leaks.Mode, _ *socks.Request) (leaks.Verdict, error) { return g.daemon.judgeLeak(m, ses) },
+		Pool:  g.pool,
 	}
-	decision := g.config.Rules.Decide(l.Name, r)
-	decision.Count()
-	ses.Rule = decision.Where
-	if decision.Err != nil {
-		return nil, decision.Err
+	at := policy.Listener{Listener: l, Config: g.config, At: g.at[l.Name]}
+	trace := g.daemon.trace(ses)
+	o := at.Decide(r, state, trace)
+	o.Decision.Count()
+	ses.Rule = o.Rule
+	if g.leadsDirect(o.Egresses) {
+		r.Allow = at.Allow(r, o.Decision)
 	}
-	verdict, refusal := g.daemon.judgeLeak(l, ses)
-	if refusal != nil && !verdict.Look {
-		return nil, refusal
+	if trace != nil {
+		at.Foresee(r, &o, state, trace)
+		g.daemon.logTrace(ses, trace)
 	}
-	w := g.ways[l.Name].of(decision.Via).paced(&g.daemon.limits, r.User)
-	if verdict.Look {
-		w = &way{Egress: &lookingEgress{w.Egress, g.daemon.leaks, verdict, refusal}, name: w.name, exits: w.exits}
+	if o.Err != nil && !o.Leak.Look {
+		return o, o.Err
 	}
-	return w, nil
+	return o, nil
 }
 
-// judgesPasswords tells whether whoever came by the listener has shown a password.
-func judgesPasswords(l *config.Listener) bool {
-	return l.Users != "" && l.TLSClientCA == "" && !l.PeerUsers
+// pool returns the tors of an egress.
+func (g *generation) pool(e *config.Egress) (*tor.Pool, error) { return g.exits[e.Name].pool, nil }
+
+// leadsDirect reports whether one of the egresses is this host.
+func (g *generation) leadsDirect(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return g.exits[name].kind == rules.Direct })
 }
 
 // paced is w with connections that take part in the user's bytes a second.
@@ -388,16 +373,6 @@ func (p *pacedEgress) Dial(ctx context.Context, r *socks.Request) (net.Conn, soc
 	return p.limits.Conn(c, p.user), bound, nil
 }
 
-// admits reports whether the client may use the listener at all. Programs of this host
-// may, where only they can come.
-func admits(l *config.Listener, at string, client netip.Addr) bool {
-	if len(l.AllowClient) == 0 || isLocal(l, at) {
-		return true
-	}
-	client = client.WithZone("") // no prefix has one
-	return slices.ContainsFunc(l.AllowClient, func(p netip.Prefix) bool { return p.Contains(client) })
-}
-
 // verifier judges logins by a file of users.
 func (g *generation) verifier(file string) (func(*proxy.Session, socks.Auth) (string, error), error) {
 	v, err := g.usersOf(file)
@@ -409,7 +384,7 @@ func (g *generation) verifier(file string) (func(*proxy.Session, socks.Auth) (st
 		case ses.User != "": // shown by a certificate or the peer's user id
 			return ses.User, nil
 		case a.Method != socks.UserPass:
-			return "", errNoPassword
+			return "", policy.ErrNoPassword
 		}
 		err := v.Verify(context.Background(), ses.Client.Addr(), a.User, a.Password)
 		g.daemon.login(ses, err)

@@ -11,34 +11,11 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"hosier/internal/config"
+	"hosier/internal/page"
+	"hosier/internal/policy"
 	"hosier/proxy"
 	"hosier/socks"
 )
-
-func TestAdmits(t *testing.T) {
-	t.Parallel()
-	prefixes := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("fe80::/10")}
-	for _, c := range []struct {
-		listener, client string
-		allow, proxied   []netip.Prefix
-		want             bool
-	}{
-		{"192.0.2.1:1080", "192.0.2.7", prefixes, nil, true},
-		{"192.0.2.1:1080", "198.51.100.7", prefixes, nil, false},
-		{"192.0.2.1:1080", "198.51.100.7", nil, nil, true},
-		{"[fe80::1%eth0]:1080", "fe80::7%eth0", prefixes, nil, true},
-		{"[fe80::1%eth0]:1080", "2001:db8::7", prefixes, nil, false},
-		{"127.0.0.1:1080", "127.0.0.1", prefixes, nil, true}, // only programs of this host come by it
-		{"127.0.0.1:1080", "127.0.0.1", prefixes, prefixes, false},
-		{"unix:/run/hosier", "", prefixes, nil, true},
-		{"192.0.2.1:1080", "127.0.0.1", prefixes, nil, false},
-	} {
-		client, _ := netip.ParseAddr(c.client)
-		if got := admits(&config.Listener{Policy: config.Policy{AllowClient: c.allow}, ProxyFrom: c.proxied}, c.listener, client); got != c.want {
-			t.Errorf("%+v: %v", c, got)
-		}
-	}
-}
 
 // A request counts for the rule that decided it, and what asks about rules counts for none.
 // Another reading of the configuration begins at nothing.
@@ -62,7 +39,7 @@ refuse = true
 		t.Fatal(err)
 	}
 	l := &g.config.Listeners[0]
-	admit, route := d.admitter(l), g.router(l)
+	admit, route := d.admitter(l), g.router(l, page.NewCheck())
 	for _, one := range []struct{ client, target string }{
 		{"192.0.2.7:1", "a.test"},
 		{"192.0.2.7:2", "b.test"},
@@ -78,8 +55,9 @@ refuse = true
 		if admit(ses) == nil {
 			route(t.Context(), ses)
 		}
-		g.ways[l.Name].allow(r, netip.MustParseAddr("192.0.2.9"))
-		c.Rules.Explain(l.Name, r, "")
+		at := policy.Listener{Listener: l, Config: c}
+		o := at.Decide(r, policy.State{}, new(policy.Trace))
+		at.Allow(r, o.Decision)(netip.MustParseAddr("192.0.2.9"))
 	}
 	hits := func(c *config.Config) (all []uint64) {
 		for _, r := range c.Rules.List() {

@@ -5,29 +5,18 @@ import (
 	"net"
 
 	"hosier/egress"
-	"hosier/internal/config"
 	"hosier/internal/leaks"
 	"hosier/proxy"
 	"hosier/socks"
 )
 
 // judgeLeak judges a request that may carry an address where a name was possible.
-func (d *daemon) judgeLeak(l *config.Listener, ses *proxy.Session) (leaks.Verdict, error) {
-	verdict, err := d.leaks.Judge(leakMode(l.Unsafe), ses.Request)
+func (d *daemon) judgeLeak(m leaks.Mode, ses *proxy.Session) (leaks.Verdict, error) {
+	verdict, err := d.leaks.Judge(m, ses.Request)
 	if verdict.Unsafe {
 		d.telemetry.Unsafe(ses)
 	}
 	return verdict, err
-}
-
-func leakMode(u config.Unsafe) leaks.Mode {
-	switch u {
-	case config.UnsafeAllow:
-		return leaks.Allow
-	case config.UnsafeRefuse:
-		return leaks.Refuse
-	}
-	return leaks.Warn
 }
 
 // lookingEgress looks for the program that asks before it is answered. That takes a

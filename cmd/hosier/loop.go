@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"hosier/egress"
+	"hosier/internal/via"
 )
 
 // errLoop is why a connection to an upstream is not used.
@@ -25,17 +26,11 @@ func leadsBack(upstream string, a net.Addr) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return reaches(ip, here)
 	}
-	if isLocalhost(host) {
+	if via.IsLocalhost(host) {
 		return reaches(netip.AddrFrom4([4]byte{127, 0, 0, 1}), here) || reaches(netip.IPv6Loopback(), here)
 	}
 	own, err := os.Hostname()
 	return err == nil && here.IP.IsUnspecified() && strings.EqualFold(strings.TrimSuffix(host, "."), own)
-}
-
-// isLocalhost reports whether the name is loopback by itself (RFC 6761 section 6.3).
-func isLocalhost(name string) bool {
-	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
 // reaches reports whether a connection to ip, at the port of the listener, comes to the listener.

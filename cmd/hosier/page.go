@@ -1,36 +1,23 @@
 package main
 
 import (
-	"context"
 	"slices"
-	"strings"
 
-	"hosier/egress"
 	"hosier/internal/config"
 	"hosier/internal/page"
+	"hosier/internal/policy"
 	"hosier/internal/rules"
 	"hosier/proxy"
 	"hosier/socks"
 )
 
-// addPage gives a listener's policy the page for lost HTTP clients, and the answer to
-// whether a client's settings work, which comes before every rule: that name leads
-// nowhere, whatever the rules say.
-func (g *generation) addPage(l *config.Listener, p *proxy.Policy) {
-	check := page.NewCheck()
+// page returns the page for lost HTTP clients of a listener.
+func (g *generation) page(l *config.Listener, check *page.Check) *page.Page {
 	own := &page.Page{Listener: g.pageListener(l), Check: check, Login: proxy.Login}
 	if len(l.ProxyFrom) == 0 { // or the client is not who is connected
 		own.Program = g.daemon.leaks.Program
 	}
-	p.Page = own
-	route := p.Route
-	p.Route = func(ctx context.Context, ses *proxy.Session) (egress.Egress, error) {
-		if !check.Answers(ses.Request) {
-			return route(ctx, ses)
-		}
-		ses.Rule = page.CheckName
-		return check, nil
-	}
+	return own
 }
 
 // pageListener is what pages say about a listener.
@@ -48,7 +35,7 @@ func (g *generation) pageListener(l *config.Listener) page.Listener {
 // pageRules are the rules as a browser can follow them. What leads to direct goes past the
 // proxy where that is the same: for programs of this host, with this host's DNS server.
 func (g *generation) pageRules(l *config.Listener) (all []page.Rule) {
-	local := isLoopback(l.Address) && len(l.ProxyFrom) == 0 && len(g.config.DNS) == 0
+	local := policy.IsLocal(l.Address) && len(l.ProxyFrom) == 0 && len(g.config.DNS) == 0
 	for _, r := range g.config.Rules.Rules() {
 		if len(r.Listeners) > 0 && !slices.Contains(r.Listeners, l.Name) ||
 			len(r.Commands) > 0 && !slices.Contains(r.Commands, socks.Connect) {
@@ -65,9 +52,4 @@ func (g *generation) pageRules(l *config.Listener) (all []page.Rule) {
 		all = append(all, one)
 	}
 	return all
-}
-
-// isLoopback tells whether only programs of this host reach a listener at address.
-func isLoopback(address string) bool {
-	return cameLocally(strings.Replace(address, "localhost:", "127.0.0.1:", 1))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hosier/internal/via"
 	"hosier/probe"
 )
 
@@ -151,7 +152,7 @@ func (o *probeOptions) config(addr string) (cfg probe.Config, done func(), err e
 	if _, err := probe.Select(cfg.Profile, o.only); err != nil {
 		return cfg, done, usageError{fmt.Errorf("--only: %w: hosier probe list names them", err)}
 	}
-	if cfg.Proxy, err = parseServer(addr); err != nil {
+	if cfg.Proxy, err = via.ParseServer(addr); err != nil {
 		return cfg, done, usageError{fmt.Errorf("%s: %w", addr, err)}
 	}
 	if cfg.Host, err = netip.ParseAddr(o.host); err != nil {

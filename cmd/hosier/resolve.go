@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hosier/internal/printable"
+	"hosier/internal/via"
 	"hosier/socks"
 )
 
@@ -59,7 +60,7 @@ func (o *resolveOptions) check() (err error) {
 		return fmt.Errorf("--timeout %v: write a time above 0s", o.timeout)
 	}
 	written := o.proxy
-	if o.proxy, err = parseServer(written); err != nil {
+	if o.proxy, err = via.ParseServer(written); err != nil {
 		return fmt.Errorf("--proxy %s: %w", written, err)
 	}
 	return nil
@@ -86,7 +87,7 @@ func resolve(ctx context.Context, o resolveOptions, target string) (answer strin
 		}
 		return printable.String(answer), nil
 	}
-	host, err := parseHost(target)
+	host, err := via.ParseHost(target)
 	if err != nil {
 		return "", usageError{fmt.Errorf("%q is neither a name nor an address: %w", target, err)}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"hosier/internal/config"
+	"hosier/internal/via"
 )
 
 // source is where the configuration comes from. It can be read again and again.
@@ -56,7 +57,7 @@ func (s source) read() ([]byte, error) {
 
 func (s source) parse(text []byte) (*config.Config, error) {
 	c, err := config.Parse(s.file, text, config.Options{
-		Via: viaKind, Readable: readable, Users: userNames, TLS: func(cert, key, clientCA string) error {
+		Via: via.Kind, Readable: readable, Users: userNames, TLS: func(cert, key, clientCA string) error {
 			_, err := loadTLS(cert, key, clientCA)
 			return err
 		}, Flags: s.flags, Verbose: s.verbose,

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"hosier/internal/leaks"
 	"hosier/internal/limits"
 	"hosier/internal/listen"
+	"hosier/internal/policy"
 	"hosier/internal/relay"
 	"hosier/internal/rules"
 	"hosier/internal/telemetry"
@@ -51,7 +51,7 @@ func (d *daemon) listenerName(at string) string {
 // target: the mistake of a user, a limit, a rule.
 func ownWords(err error) string {
 	for _, known := range []error{
-		errNoPassword, errNotClient, errReloaded, errOperator, errLoop, users.ErrWrong, users.ErrBusy, relay.ErrIdle, relay.ErrClosed,
+		policy.ErrNoPassword, policy.ErrNotClient, errReloaded, errOperator, errLoop, users.ErrWrong, users.ErrBusy, relay.ErrIdle, relay.ErrClosed,
 		leaks.ErrUnsafe, egress.ErrNotPublic, egress.ErrUnspecified, resolver.ErrBusy,
 		limits.ErrFull, limits.ErrClient, limits.ErrRate, limits.ErrUser,
 		listen.ErrHeader, listen.ErrPeer, listen.ErrNotTLS, listen.ErrTLS, listen.ErrNoCert, listen.ErrNoName,
@@ -85,7 +85,7 @@ func (d *daemon) closed(ses *proxy.Session) {
 // nothing but 5B: not for each, and whether or not connections have lines.
 func (d *daemon) tellSOCKS4(ses *proxy.Session) {
 	r := ses.Request
-	if r == nil || r.Version != socks.V4 || !errors.Is(ses.Err, errNoPassword) {
+	if r == nil || r.Version != socks.V4 || !errors.Is(ses.Err, policy.ErrNoPassword) {
 		return
 	}
 	d.socks4.Do(func() {
@@ -116,30 +116,30 @@ func (d *daemon) login(ses *proxy.Session, err error) {
 	}
 }
 
-// logDecision writes how a request came to its way out, or to none, if anybody wants to know:
-// what hosier explain tells.
-func (d *daemon) logDecision(g *generation, l *config.Listener, ses *proxy.Session, refusal error) {
-	d.telemetry.Decision(ses, func(r telemetry.Redactor) (lines []string) {
-		e := explainer{
-			config: g.config,
-			at:     g.at,
-			leak:   func(leaks.Mode, *socks.Request) error { return nil }, // it is in refusal
-			pool:   func(e *config.Egress) (*tor.Pool, error) { return g.exits[e.Name].pool, nil },
-		}
-		if !r.Reveal {
-			e.hidden = telemetry.Scrubbed
-		}
-		steps, expected := e.trail(l, ses.Request)
-		for _, s := range steps {
-			lines = append(lines, s.label+": "+s.text)
-		}
-		if err := cmp.Or(refusal, expected); err != nil {
-			told := *ses
-			told.Err = err
-			lines = append(lines, "refused: "+r.Reason(&told))
-		}
-		return lines
-	})
+// trace returns what records the decision about a request, for the log at level debug; nil at
+// other levels.
+func (d *daemon) trace(ses *proxy.Session) *policy.Trace {
+	if !d.telemetry.Traces() {
+		return nil
+	}
+	r := d.telemetry.Redactor()
+	t := &policy.Trace{Reason: func(err error) string {
+		refused := *ses
+		refused.Err = err
+		return r.Reason(&refused)
+	}}
+	if !r.Reveal {
+		t.Hidden = telemetry.Scrubbed
+	}
+	return t
+}
+
+func (d *daemon) logTrace(ses *proxy.Session, t *policy.Trace) {
+	var lines []string
+	for _, s := range t.Steps {
+		lines = append(lines, s.Label+": "+s.Text)
+	}
+	d.telemetry.Decision(ses, lines)
 }
 
 // health is how each way out is, and each tor.

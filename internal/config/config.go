@@ -126,6 +126,11 @@ func (l *Listener) HasUsers() bool {
 	return l.Users != "" || l.PeerUsers || l.TLSClientCA != ""
 }
 
+// AsksPassword reports whether clients of the listener must log in with a password.
+func (l *Listener) AsksPassword() bool {
+	return l.Users != "" && l.TLSClientCA == "" && !l.PeerUsers
+}
+
 // Egress is one way out.
 type Egress struct {
 	Name string // of [egress.NAME]; else what is written, without what is before an @

@@ -48,10 +48,13 @@ func NewCheck() *Check {
 // Name is that of the way out, for logs.
 func (c *Check) Name() string { return "check" }
 
-// Answers reports whether a request is for the Check, and so for no other way out: by its
-// name, whatever the command and the port, or a name below it.
-func (c *Check) Answers(r *socks.Request) bool {
-	name := "." + strings.ToLower(strings.TrimSuffix(r.Addr.Name, "."))
+// IsCheck reports whether a request for the address is for the Check, and so for no other
+// egress: by its name, whatever the command and the port, or a name below it.
+func IsCheck(a socks.Addr) bool {
+	if len(a.Name) < len(CheckName) {
+		return false
+	}
+	name := "." + strings.ToLower(strings.TrimSuffix(a.Name, "."))
 	return strings.HasSuffix(name, "."+CheckName)
 }
 
@@ -93,21 +96,33 @@ func (c *Check) isLink(path string, now time.Time) bool {
 // Dial returns a connection to an HTTP server that answers one request. It ends by itself
 // if none comes.
 func (c *Check) Dial(_ context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
-	name := strings.ToLower(strings.TrimSuffix(r.Addr.Name, "."))
-	switch {
-	case name != CheckName:
-		return nil, socks.Addr{}, fmt.Errorf("%s is the proxy's own, and has nothing below it: %w", CheckName, socks.HostUnreachable)
-	case r.Addr.Port != 80:
-		return nil, socks.Addr{}, fmt.Errorf("%s has port 80 alone: %w", CheckName, socks.ConnectionRefused)
+	if err := Refusal(r); err != nil {
+		return nil, socks.Addr{}, err
 	}
 	client, server := net.Pipe()
 	go c.serve(server, seenOf(r))
 	return client, socks.Addr{}, nil
 }
 
+// Refusal returns the error by which the Check refuses a request that is for it; nil if it
+// answers.
+func Refusal(r *socks.Request) error {
+	switch name := strings.ToLower(strings.TrimSuffix(r.Addr.Name, ".")); {
+	case r.Command != socks.Connect:
+		return errNoAddress
+	case name != CheckName:
+		return fmt.Errorf("%s is the proxy's own, and has nothing below it: %w", CheckName, socks.HostUnreachable)
+	case r.Addr.Port != 80:
+		return fmt.Errorf("%s has port 80 alone: %w", CheckName, socks.ConnectionRefused)
+	}
+	return nil
+}
+
+var errNoAddress = fmt.Errorf("%s has no address: open http://%[1]s/ through the proxy: %w", CheckName, socks.HostUnreachable)
+
 // Resolve refuses: the name has no address.
 func (c *Check) Resolve(context.Context, *socks.Request) (netip.Addr, error) {
-	return netip.Addr{}, fmt.Errorf("%s has no address: open http://%[1]s/ through the proxy: %w", CheckName, socks.HostUnreachable)
+	return netip.Addr{}, errNoAddress
 }
 
 // ResolvePTR refuses.

@@ -8,26 +8,26 @@ import (
 	"hosier/socks"
 )
 
-// Explain decides as [Set.Decide] does, and tells each step to a person, a line each: the
-// rules that were looked at and why they did not match, the one that did, and where the
-// name would be looked up. The lines name the client and what it asked for, or have hidden in
-// the place of both if that is not "".
-func (s *Set) Explain(listener string, r *socks.Request, hidden string) (Decision, []string) {
-	d := s.Decide(listener, r)
+// Explain returns the steps to the decision for a person, a line each: the rules that were
+// looked at and why they did not match, the one that did, and where the name would be looked
+// up. The lines name the client and what it asked for, or have hidden in the place of both if
+// that is not "".
+func (d *Decision) Explain(hidden string) []string {
+	s := d.set
 	if len(s.outcomes) == 0 {
-		return d, []string{d.Err.Error()}
+		return []string{d.Err.Error()}
 	}
-	q := told{newQuery(listener, r), hidden}
+	q := told{newQuery(d.listener, d.request), hidden}
 	var trail []string
 	for i := range d.at {
 		o := &s.outcomes[i]
 		trail = append(trail, fmt.Sprintf("%s: not this one: %s", o.where, o.rule.mismatch(&q)))
 	}
-	trail = append(trail, s.verdict(&d))
+	trail = append(trail, s.verdict(d))
 	if d.Err == nil {
-		trail = append(trail, s.lookup(&d)...)
+		trail = append(trail, s.lookup(d)...)
 	}
-	return d, trail
+	return trail
 }
 
 // verdict tells what decided, and what it says.

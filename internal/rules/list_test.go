@@ -59,7 +59,7 @@ func TestHits(t *testing.T) {
 				want[at]++
 			}
 			d.Judge(r.Client.Addr())
-			s.Explain(listener, r, "")
+			d.Explain("")
 			s.Problems()
 			s.Proof()
 		}

@@ -333,7 +333,8 @@ func FuzzRules(f *testing.F) {
 			}
 		}
 		r.Addr.Port = port
-		d, trail := s.Explain("lan", r, "")
+		d := s.Decide("lan", r)
+		trail := d.Explain("")
 		first := s.walk("lan", r)
 		if d.at != first || len(trail) < d.at {
 			t.Errorf("rule %d decides, but rule %d is the first to match; trail %q", d.at, first, trail)

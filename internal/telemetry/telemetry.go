@@ -165,16 +165,15 @@ const (
 // Login counts a login.
 func (t *Telemetry) Login(l Login) { t.metrics.logins.WithLabelValues(string(l)).Inc() }
 
+// Traces reports whether Decision logs anything.
+func (t *Telemetry) Traces() bool { return t.log.Enabled(context.Background(), slog.LevelDebug) }
+
 // Decision logs at debug level how the way out of a session was found, a line a step,
-// under the connection's id. Trail is called only if that is logged; what it says of
-// clients and targets it must take from the Redactor.
-func (t *Telemetry) Decision(ses *proxy.Session, trail func(Redactor) []string) {
-	ctx := context.Background()
-	if !t.log.Enabled(ctx, slog.LevelDebug) {
-		return
-	}
-	for i, step := range trail(t.Redactor()) {
-		t.log.LogAttrs(ctx, slog.LevelDebug, "decision",
+// under the connection's id. What the steps have of clients and targets must come from the
+// Redactor.
+func (t *Telemetry) Decision(ses *proxy.Session, steps []string) {
+	for i, step := range steps {
+		t.log.LogAttrs(context.Background(), slog.LevelDebug, "decision",
 			slog.Uint64("id", ses.ID), slog.Int("step", i+1), slog.String("text", clean(step, maxText)))
 	}
 }

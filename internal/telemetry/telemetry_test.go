@@ -125,19 +125,19 @@ func TestDecision(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
 	ses := session()
-	trail := func(d Redactor) []string {
-		return []string{"client " + d.Client(ses.Client), "target " + d.Target(ses.Request) + "\n"}
-	}
-	New(Options{Log: text(&b)}).Decision(ses, trail)
+	tel := New(Options{Log: text(&b)})
+	d := tel.Redactor()
+	steps := []string{"client " + d.Client(ses.Client), "target " + d.Target(ses.Request) + "\n"}
+	tel.Decision(ses, steps)
 	want := `level=DEBUG msg=decision id=7 step=1 text="client [scrubbed]"` + "\n" +
 		`level=DEBUG msg=decision id=7 step=2 text="target [scrubbed]\\n"` + "\n"
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	New(Options{Log: slog.New(slog.NewTextHandler(&b, nil))}).Decision(ses, func(Redactor) []string {
-		t.Error("trail was called though nobody reads it")
-		return nil
-	})
+	quiet := New(Options{Log: slog.New(slog.NewTextHandler(&b, nil))})
+	if quiet.Decision(ses, steps); quiet.Traces() || !tel.Traces() || b.String() != want {
+		t.Errorf("at another level it logs %s", b.String())
+	}
 }
 
 // metricsOf returns the lines of hosier's own metrics.

@@ -1,4 +1,7 @@
-package main
+// Package via reads what people write as an address or an egress: host:port, direct, and the
+// URLs of upstreams and tors. It connects to nothing, looks nothing up, and its errors show
+// no password.
+package via
 
 import (
 	"errors"
@@ -14,23 +17,23 @@ import (
 	"hosier/socks"
 )
 
-// viaKind checks what names a way out, and tells its kind. Its errors show no password.
-func viaKind(via string) (rules.Kind, error) {
+// Kind checks what names a way out, and tells its kind. Its errors show no password.
+func Kind(via string) (rules.Kind, error) {
 	switch {
 	case via == "direct":
 		return rules.Direct, nil
-	case isTor(via):
-		_, err := parseTor(via)
+	case IsTor(via):
+		_, err := ParseTor(via)
 		return rules.Tor, err
 	}
-	_, err := parseProxy(via, nil)
+	_, err := Proxy(via, nil)
 	return rules.Proxy, err
 }
 
-// parseProxy makes the way out through the proxy that via names. Judge looks at each connection
+// Proxy makes the way out through the proxy that via names. Judge looks at each connection
 // to it before it is used; nil takes all.
-func parseProxy(via string, judge func(net.Conn) error) (egress.Egress, error) {
-	u, err := parseURL(via)
+func Proxy(via string, judge func(net.Conn) error) (egress.Egress, error) {
+	u, err := ParseURL(via)
 	if err != nil {
 		return nil, err
 	}
@@ -58,10 +61,10 @@ func parseProxy(via string, judge func(net.Conn) error) (egress.Egress, error) {
 	return out, nil
 }
 
-// parseURL refuses a URL in which a password may stand where none belongs, such as one
+// ParseURL refuses a URL in which a password may stand where none belongs, such as one
 // with a '/' in it. Redacted does not find it there, and the errors of url.Parse would
 // repeat it.
-func parseURL(via string) (*url.URL, error) {
+func ParseURL(via string) (*url.URL, error) {
 	u, err := url.Parse(via)
 	if err != nil || strings.Contains(u.Opaque+u.Path+u.RawQuery+u.Fragment, "@") {
 		return nil, errNotURL
@@ -90,7 +93,7 @@ func checkAddress(u *url.URL) error {
 		return errors.New("nothing may follow the port")
 	case u.Port() == "":
 		return errors.New("there is no port in it")
-	case isUnspecified(u.Hostname()):
+	case IsUnspecified(u.Hostname()):
 		return errUnspecified
 	}
 	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
@@ -103,8 +106,8 @@ func checkAddress(u *url.URL) error {
 // tor itself, do not.
 var errUnspecified = errors.New("nobody can be reached at this address; of this host, write 127.0.0.1 or [::1]")
 
-// isUnspecified reports whether the host is 0.0.0.0 or ::.
-func isUnspecified(host string) bool {
+// IsUnspecified reports whether the host is 0.0.0.0 or ::.
+func IsUnspecified(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsUnspecified()
 }
@@ -117,9 +120,9 @@ func viaAuth(u *url.URL) socks.Auth {
 	return socks.Auth{Method: socks.UserPass, User: u.User.Username(), Password: password}
 }
 
-// redacted is for messages: via without its password, however malformed it is.
-func redacted(via string) string {
-	u, err := parseURL(via)
+// Redacted is for messages: via without its password, however malformed it is.
+func Redacted(via string) string {
+	u, err := ParseURL(via)
 	if err != nil {
 		return "the proxy"
 	}

@@ -1,4 +1,4 @@
-package main
+package via
 
 import (
 	"errors"
@@ -16,12 +16,12 @@ import (
 // those that DNS has (see [rules.ToASCII]); nothing is looked up.
 
 var (
-	errServer = errors.New("write host:port, such as 127.0.0.1:1080, or unix:/path")
-	errPort   = errors.New("the port is not a number from 1 to 65535")
+	ErrServer = errors.New("write host:port, such as 127.0.0.1:1080, or unix:/path")
+	ErrPort   = errors.New("the port is not a number from 1 to 65535")
 )
 
-// parseHost is [socks.ParseHost] of what a person wrote.
-func parseHost(text string) (socks.Addr, error) {
+// ParseHost is [socks.ParseHost] of what a person wrote.
+func ParseHost(text string) (socks.Addr, error) {
 	ascii, err := rules.ToASCII(text)
 	if err != nil {
 		return socks.Addr{}, err
@@ -29,12 +29,12 @@ func parseHost(text string) (socks.Addr, error) {
 	return socks.ParseHost(ascii)
 }
 
-// parseServer returns the host:port or unix:/path of a server to connect to, ready to be
+// ParseServer returns the host:port or unix:/path of a server to connect to, ready to be
 // dialled.
-func parseServer(text string) (string, error) {
+func ParseServer(text string) (string, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
 		if path == "" {
-			return "", errServer
+			return "", ErrServer
 		}
 		if err := listen.CheckPath(path); err != nil {
 			return "", err
@@ -43,10 +43,10 @@ func parseServer(text string) (string, error) {
 	}
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || port == "" {
-		return "", errServer
+		return "", ErrServer
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", errPort
+		return "", ErrPort
 	}
 	if host == "" { // this host
 		return text, nil
@@ -57,11 +57,11 @@ func parseServer(text string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// parseTarget reads host:port of what a client asks for, or a host alone, to which it adds
+// ParseTarget reads host:port of what a client asks for, or a host alone, to which it adds
 // the port.
-func parseTarget(text string, port uint16) (socks.Addr, error) {
+func ParseTarget(text string, port uint16) (socks.Addr, error) {
 	if i := strings.LastIndexByte(text, ':'); i >= 0 {
-		if host, err := parseHost(text[:i]); err == nil && (host.IP.Is4() || host.Name != "" || strings.HasPrefix(text, "[")) {
+		if host, err := ParseHost(text[:i]); err == nil && (host.IP.Is4() || host.Name != "" || strings.HasPrefix(text, "[")) {
 			n, err := strconv.ParseUint(text[i+1:], 10, 16)
 			if err != nil {
 				return socks.Addr{}, fmt.Errorf("%q: the port is not a number from 0 to 65535", text)
@@ -70,10 +70,16 @@ func parseTarget(text string, port uint16) (socks.Addr, error) {
 			return host, nil
 		}
 	}
-	a, err := parseHost(text)
+	a, err := ParseHost(text)
 	if err != nil {
 		return a, fmt.Errorf("%q is neither a URL nor host:port: %w", text, err)
 	}
 	a.Port = port
 	return a, nil
+}
+
+// IsLocalhost reports whether the name is loopback by itself (RFC 6761 section 6.3).
+func IsLocalhost(name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
