@@ -2,6 +2,7 @@ package tor
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"net"
 	"strings"
@@ -90,4 +91,22 @@ func fakeTor(tb testing.TB, answer *sockstest.Egress) (address string, logins fu
 func servePlain(tb testing.TB, p *Pool) string {
 	tb.Helper()
 	return sockstest.Serve(tb, &proxy.Server{}, p)
+}
+
+// logged collects what a pool logs.
+type logged struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
