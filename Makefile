@@ -2,7 +2,7 @@
 
 test: install-test-programs
 	@echo 'testing: 5 to 20 minutes the first time, when Go compiles all of it; go test -v names what is skipped' >&2
-	go test -race ./...
+	go test -race -timeout 30m ./...
 
 # What the tests run besides Go: from Debian, where this may install it, as root. A test
 # whose program is missing is skipped, but fails where CI=true.
