@@ -28,7 +28,7 @@ func settingsOf(t interface{ Fatalf(string, ...any) }, c *Config) map[string]Set
 // other.
 func TestEveryKeyIsASetting(t *testing.T) {
 	t.Parallel()
-	tables := map[string]string{"log": "LOG", "limits": "LIMITS", "egress": "WAYS OUT", "listener": "LISTENERS", "rule": "RULES"}
+	tables := map[string]string{"log": "LOG", "limits": "LIMITS", "egress": "EGRESSES", "listener": "LISTENERS", "rule": "RULES"}
 	for text, names := range map[string]map[string]string{
 		"": {"log": "log", "limits": "limits"},
 		"via = \"a\"\n[egress.a]\nvia = \"tor\"\n[listener.l]\nlisten = \"127.0.0.1:1\"\n[[rule]]\nport = 25\nrefuse = true": {
