@@ -4,7 +4,7 @@ test: install-test-programs
 	@echo 'testing: 5 to 20 minutes the first time, when Go compiles all of it; go test -v names what is skipped' >&2
 	go test -race -timeout 30m ./...
 
-# What the tests run besides Go: from Debian, where this may install it, as root. A test
+# Installs the Debian packages of the programs that the tests run (as root). A test
 # whose program is missing is skipped, but fails where CI=true.
 install-test-programs:
 	@bash .ci/install-test-programs
@@ -19,7 +19,7 @@ fmt:
 fuzz:
 	@bash .ci/fuzz
 
-# hosier beside other servers: writes docs/performance.md and docs/growth.svg. It wants a
+# hosier beside other servers: writes docs/performance.md and docs/growth.svg. It needs a
 # quiet machine for some minutes.
 bench:
 	go run ./bench
@@ -27,12 +27,12 @@ bench:
 benchmarks:
 	go test -run '^$$' -bench . ./...
 
-# docs/compatibility.md anew, from the programs themselves.
+# Regenerates docs/compatibility.md from the programs themselves.
 compatibility: install-test-programs
 	go test -run '^TestCompatibility$$' -count=1 -timeout 10m ./probe -update-compatibility
 
-# docs/screenshots anew: what people see who reach the port with a browser, and the console
-# of a hosier that has run for a while. It takes the ports 1080, 1081, 9180 and, if it may,
+# Retakes docs/screenshots: the page that browsers get on the port, and the console
+# of a hosier that has run for a while. It uses the ports 1080, 1081, 9180 and, if allowed,
 # 443 of 127.0.0.1.
 SCREENSHOTS_AFTER ?= 30m
 screenshots: install-test-programs
