@@ -68,13 +68,17 @@ func probed(t *testing.T, cfg probe.Config, change func(*proxy.Server)) *probe.R
 	return r
 }
 
-// resolverOf returns a resolver that asks one server, until the test is over.
+// resolverOf returns a resolver that asks one server, or that of the system for "", until
+// the test is over.
 func resolverOf(t *testing.T, dns string) *resolver.Resolver {
-	server, err := resolver.ParseServer(dns)
-	if err != nil {
-		t.Fatal(err)
+	r := new(resolver.Resolver)
+	if dns != "" {
+		server, err := resolver.ParseServer(dns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Servers = []resolver.Server{server}
 	}
-	r := &resolver.Resolver{Servers: []resolver.Server{server}}
 	t.Cleanup(func() { r.Close() })
 	return r
 }
@@ -226,10 +230,10 @@ func TestRemote(t *testing.T) {
 		}
 	})
 	dns := serveDNS(t)
-	r := run(t, probe.Config{
-		Proxy: serveHosier(t, dns.Addr(), nil), DNS: dns, Remote: l.Addr().String(),
+	r := probed(t, probe.Config{
+		DNS: dns, Remote: l.Addr().String(), Patience: 20 * time.Second,
 		Only: []string{"connect", "socks4", "http", "halfclose", "reply/refused-code", "reply/bound-true"},
-	})
+	}, nil)
 	wantAllHeld(t, r, append(loginChecks, "connect/ipv6", "connect/literal-ipv6", "connect/literal-brackets", "connect/mapped", "http/ipv6")...)
 }
 
