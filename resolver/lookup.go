@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -31,7 +32,7 @@ func typesOf(network string) ([]Type, error) {
 // for once the other has answered. The errors are those of Lookup.
 func (v View) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	a, err := v.Addresses(ctx, network, host)
-	return a.Addrs, err
+	return slices.Clone(a.Addrs), err // the caller may change what it gets, and the cache has it, too
 }
 
 // Addresses is LookupNetIP with all that is known of the answer. Its TTL is the shorter one
@@ -121,7 +122,7 @@ func (v View) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 	if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
 		dns.Name = addr
 	}
-	return a.Names, err
+	return slices.Clone(a.Names), err
 }
 
 // LookupNetIP is that of the view that all clients share.

@@ -128,6 +128,25 @@ func TestCoalesced(t *testing.T) {
 	}
 }
 
+// What a caller does to the addresses that it got changes nothing for others.
+func TestAnswersAreCopies(t *testing.T) {
+	s := newServer(t, func(q dnsmessage.Question, _ string, _ int) reply {
+		return reply{addrs: []string{"192.0.2.1", "2001:db8::1"}, names: nil, ttl: 60}
+	})
+	r := s.resolver(UDP)
+	for _, network := range []string{"ip", "ip4", "ip6"} {
+		for range 2 {
+			got, err := r.LookupNetIP(within(t), network, "x.test")
+			if err != nil || got[0].IsUnspecified() {
+				t.Fatal(network, got, err)
+			}
+			for i := range got {
+				got[i] = netip.IPv4Unspecified()
+			}
+		}
+	}
+}
+
 // Clients of different groups do not learn from the cache what others asked.
 func TestGroups(t *testing.T) {
 	s := newServer(t, func(dnsmessage.Question, string, int) reply { return reply{addrs: []string{"192.0.2.1"}, ttl: 60} })
