@@ -26,10 +26,18 @@ type entry struct {
 	records
 	err     error // why there are no records; nil: because the answer says so
 	server  string
-	asked   time.Time
 	expires time.Time
+	fresh   time.Time // when it expired, or will, by its TTL; expires is later where it serves stale
 
 	older, newer *entry // by last use
+}
+
+// until returns a copy of e that serves until then.
+func (e *entry) until(then time.Time) *entry {
+	late := *e
+	late.older, late.newer = nil, nil
+	late.expires = then
+	return &late
 }
 
 // cost is about what e takes of memory.

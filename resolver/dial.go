@@ -70,11 +70,11 @@ func (d Dialer) find(ctx context.Context, host string, typ Type, to chan<- famil
 	if typ == AAAA {
 		network = "ip6"
 	}
-	switch l := lookup.(type) {
+	switch lookup.(type) {
 	case nil:
 		lookup = net.DefaultResolver
-	case View: // no goroutine has to wait
-		return l.Ask(host, typ, func(a Answer, err error) { to <- family{a, typ, err} })
+	case View, *Resolver: // no goroutine has to wait
+		return d.view().Ask(host, typ, func(a Answer, err error) { to <- family{a, typ, err} })
 	}
 	go func() {
 		addrs, err := lookup.LookupNetIP(ctx, network, host)

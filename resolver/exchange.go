@@ -24,13 +24,19 @@ var errTimeout = errors.New("no answer in time")
 type upstream struct {
 	Server
 	transport
-	noEDNS atomic.Bool // it does not take EDNS
-	silent atomic.Bool // its last question had no answer in time
+	noEDNS atomic.Bool  // it does not take EDNS
+	muted  atomic.Int64 // until when it is asked last, since it was silent; in ns since 1970
 
 	questions, failures atomic.Uint64
 	answers             atomic.Uint64
 	latency             atomic.Int64 // of all answers together, in ns
 }
+
+// mutedFor is how long a server that was silent is asked after the others.
+const mutedFor = 30 * time.Second
+
+func (u *upstream) mute()        { u.muted.Store(time.Now().Add(mutedFor).UnixNano()) }
+func (u *upstream) silent() bool { return time.Now().UnixNano() < u.muted.Load() }
 
 // exchange asks one question of servers, one after the other and beside each other, until
 // one has answered. Its state changes by callbacks of transports and of a timer, so that
@@ -47,6 +53,7 @@ type exchange struct {
 	asked   int // attempts begun
 	open    int // attempts without an outcome
 	failed  map[*upstream]bool
+	tried   map[*upstream]time.Time // when each was asked first
 	cancels []func()
 	timer   *time.Timer
 	begun   time.Time
@@ -58,8 +65,13 @@ type exchange struct {
 // start asks the first server. done is called once, and not with a lock held.
 func (x *exchange) start() {
 	x.mu.Lock()
+	if x.ended { // by Close
+		x.mu.Unlock()
+		return
+	}
 	x.begun, x.wait = time.Now(), raceAfter
 	x.failed = make(map[*upstream]bool)
+	x.tried = make(map[*upstream]time.Time)
 	x.timer = time.AfterFunc(min(x.wait, x.limit), x.tick)
 	x.mu.Unlock()
 	x.attempt()
@@ -77,7 +89,7 @@ func (x *exchange) tick() {
 		err, last := errTimeout, x.last
 		for _, s := range x.servers {
 			if !x.failed[s] {
-				s.silent.Store(true)
+				s.mute()
 				s.failures.Add(1)
 			}
 		}
@@ -101,6 +113,9 @@ func (x *exchange) attempt() {
 	}
 	x.open++
 	x.last = s
+	if _, again := x.tried[s]; !again {
+		x.tried[s] = time.Now()
+	}
 	x.mu.Unlock()
 	x.send(s, !s.noEDNS.Load())
 }
@@ -128,7 +143,8 @@ func (x *exchange) send(s *upstream, edns bool) {
 		if err == nil {
 			s.answers.Add(1)
 			s.latency.Add(int64(time.Since(begun)))
-			s.silent.Store(false)
+			s.muted.Store(0)
+			x.passOver(s)
 			x.end(found, s, nil)
 			return
 		}
@@ -148,6 +164,18 @@ func (x *exchange) send(s *upstream, edns bool) {
 	x.mu.Unlock()
 	if ended {
 		cancel()
+	}
+}
+
+// passOver mutes the servers that were asked before s and were silent for longer than the wait
+// for a second one, so that the questions that follow need not wait for them, too.
+func (x *exchange) passOver(s *upstream) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for other, asked := range x.tried {
+		if other != s && !x.ended && !x.failed[other] && time.Since(asked) >= raceAfter {
+			other.mute()
+		}
 	}
 }
 
@@ -181,7 +209,9 @@ func (x *exchange) end(found records, s *upstream, err error) {
 		return
 	}
 	x.ended = true
-	x.timer.Stop()
+	if x.timer != nil {
+		x.timer.Stop()
+	}
 	cancels := x.cancels
 	x.cancels = nil
 	x.mu.Unlock()

@@ -14,9 +14,10 @@ type Targets struct {
 
 // Cached returns the targets of a name for which no server has to be asked; known is false
 // if one would be. The error is that of Dial. network is tcp or tcp4. It does not wait, and
-// allocates nothing for a name in lower case that has an address. d.Lookup is a View.
+// allocates nothing for a name in lower case that has an address. It panics if d.Lookup is
+// neither a View nor a *Resolver.
 func (d Dialer) Cached(network, host string) (t Targets, err error, known bool) {
-	v := d.Lookup.(View)
+	v := d.view()
 	v4, why4, known := v.cached(host, A)
 	if !known {
 		return t, nil, false
@@ -36,6 +37,14 @@ func (d Dialer) Cached(network, host string) (t Targets, err error, known bool) 
 		err = why6.err(host)
 	}
 	return t, err, true
+}
+
+// view returns the View that d looks names up in.
+func (d Dialer) view() View {
+	if r, ok := d.Lookup.(*Resolver); ok {
+		return r.For("")
+	}
+	return d.Lookup.(View)
 }
 
 // targets orders addresses as a race does.
@@ -92,43 +101,53 @@ func (v View) cached(host string, typ Type) (addrs []netip.Addr, why absence, kn
 	if v.noCache {
 		return nil, why, false
 	}
-	name, ok := v.only(host)
-	if !ok {
-		return nil, why, false
-	}
-	e := v.r.cache.get(key{question{name, typ}, v.group})
-	if e == nil || !time.Now().Before(e.expires) {
+	e := v.find(host, typ)
+	if e == nil {
 		return nil, why, false
 	}
 	v.r.hits.Add(1)
 	return e.addrs, absence{entry: e}, true
 }
 
-// only returns the one name that is asked for, and false where a search list has others.
-func (v View) only(host string) (string, bool) {
+// find returns the entry that ends a search for host, if all that it comes by are cached.
+func (v View) find(host string, typ Type) *entry {
 	if len(v.r.Servers) > 0 {
-		return canonical(host)
+		if name, ok := canonical(host); ok {
+			return v.fresh(name, typ)
+		}
+		return nil
 	}
 	all := v.r.candidates(host)
-	if len(all) != 1 {
-		return "", false
+	for i, name := range all {
+		if e := v.fresh(name, typ); e == nil || !e.noName || i == len(all)-1 {
+			return e
+		}
 	}
-	return all[0], true
+	return nil
+}
+
+// fresh returns the entry for a name, or nil where a server has to be asked.
+func (v View) fresh(name string, typ Type) *entry {
+	e := v.r.cache.get(key{question{name, typ}, v.group})
+	if e == nil || !time.Now().Before(e.expires) {
+		return nil
+	}
+	return e
 }
 
 // Find looks a name up without waiting: it calls ready once, perhaps before it returns, and
-// from any goroutine, with what Cached would return then. After cancel it is perhaps not
-// called. d.Lookup is a View.
+// from any goroutine, with what Cached would return then. ready must not wait. After cancel
+// it is perhaps not called. Find panics if d.Lookup is neither a View nor a *Resolver.
 func (d Dialer) Find(network, host string, ready func(Targets, error)) (cancel func()) {
 	types, err := typesOf(network)
 	if err != nil {
 		ready(Targets{}, err)
 		return func() {}
 	}
-	f := &finder{Dialer: d, host: host, ready: ready, awaited: len(types)}
+	f, v := &finder{Dialer: d, host: host, ready: ready, awaited: len(types)}, d.view()
 	var cancels [2]func()
 	for i, typ := range types {
-		cancels[i] = d.Lookup.(View).Ask(host, typ, func(a Answer, err error) { f.found(family{a, typ, err}) })
+		cancels[i] = v.Ask(host, typ, func(a Answer, err error) { f.found(family{a, typ, err}) })
 	}
 	return func() {
 		for _, cancel := range cancels[:len(types)] {

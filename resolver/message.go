@@ -43,6 +43,7 @@ type question struct {
 var (
 	errNotAnswer = errors.New("not an answer to the question")
 	errMalformed = errors.New("malformed answer")
+	errReferral  = errors.New("the server does not ask others, and referred to them")
 )
 
 // rcodeError is an answer that reports a failure of the server (RFC 1035 section 4.1.1).
@@ -187,10 +188,14 @@ func parseAnswer(msg []byte, q question) (r records, truncated bool, err error) 
 	}
 	if r.empty() {
 		r.noName = h.RCode == dnsmessage.RCodeNameError
-		r.ttl, err = negativeTTL(&p)
+		ttl, referral, err := negativeTTL(&p)
 		if err != nil {
 			return records{}, false, fmt.Errorf("%w: %w", errMalformed, err)
 		}
+		if referral && !r.noName && !h.Authoritative && !h.RecursionAvailable {
+			return records{}, false, errReferral
+		}
+		r.ttl = min(r.ttl, ttl) // of the aliases that led to nothing: RFC 2308 section 2.1
 	}
 	return r, false, nil
 }
@@ -236,7 +241,7 @@ func (r *records) readAnswers(p *dnsmessage.Parser, q question) error {
 		}
 		name, ttl = all[i].target, min(ttl, all[i].ttl)
 		if name == q.name {
-			return nil // a loop leads to nothing
+			break // a loop leads to nothing
 		}
 	}
 	for _, a := range all {
@@ -316,30 +321,32 @@ func answers(p *dnsmessage.Parser, typ Type) ([]record, error) {
 	}
 }
 
-// negativeTTL returns for how long the absence of a record holds: RFC 2308 section 5.
-func negativeTTL(p *dnsmessage.Parser) (time.Duration, error) {
+// negativeTTL returns for how long the absence of a record holds (RFC 2308 section 5), and
+// whether the answer names other servers in place of that (section 2.2.1, REFERRAL RESPONSE).
+func negativeTTL(p *dnsmessage.Parser) (ttl time.Duration, referral bool, err error) {
 	if err := p.SkipAllAnswers(); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	for {
 		h, err := p.AuthorityHeader()
 		if errors.Is(err, dnsmessage.ErrSectionDone) {
-			return bareTTL, nil
+			return bareTTL, referral, nil
 		}
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		if h.Type != dnsmessage.TypeSOA {
+			referral = referral || h.Type == dnsmessage.TypeNS
 			if err := p.SkipAuthority(); err != nil {
-				return 0, err
+				return 0, false, err
 			}
 			continue
 		}
 		soa, err := p.SOAResource()
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
-		return min(duration(h.TTL), duration(soa.MinTTL), maxNegative), nil
+		return min(duration(h.TTL), duration(soa.MinTTL), maxNegative), false, nil
 	}
 }
 

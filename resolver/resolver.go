@@ -79,8 +79,9 @@ type Resolver struct {
 	mu        sync.Mutex
 	closed    bool
 	upstreams map[Server]*upstream
-	flights   map[key]*flight      // that others may join
-	open      map[*flight]struct{} // all of them
+	retired   map[*upstream]*time.Timer // of a resolv.conf of before; what waits may still be answered
+	flights   map[key]*flight           // that others may join
+	open      map[*flight]struct{}      // all of them
 
 	hits, misses, coalesced, failures atomic.Uint64
 	turn                              atomic.Uint32 // of options rotate
@@ -114,10 +115,14 @@ type Answer struct {
 // flight is a question that is being asked, and what waits for its answer.
 type flight struct {
 	key
+	ask *exchange
+
+	// of r.mu
 	waiters map[*waiter]struct{}
+	keep    bool // the answer is remembered
 	stale   *entry
 	timer   *time.Timer // for the stale answer
-	ask     *exchange
+	late    bool        // the stale answer is given to all that come
 }
 
 type waiter struct{ done func(*entry, bool) }
@@ -153,6 +158,10 @@ func contextError(ctx context.Context, name string) error {
 // any goroutine. done must not wait. After cancel it is perhaps not called.
 func (v View) Ask(name string, typ Type, done func(Answer, error)) (cancel func()) {
 	none := func() {}
+	if typ != A && typ != AAAA && typ != PTR {
+		done(Answer{}, fmt.Errorf("lookup %s: records of type %v: %w", name, typ, errors.ErrUnsupported))
+		return none
+	}
 	if a, err, known := v.local(name, typ); known {
 		done(a, err)
 		return none
@@ -168,51 +177,6 @@ func (v View) Ask(name string, typ Type, done func(Answer, error)) (cancel func(
 	s := &searchList{View: v, name: name, typ: typ, rest: names, done: done}
 	s.next()
 	return s.cancel
-}
-
-// searchList asks for one name after the other until one exists.
-type searchList struct {
-	View
-	name string
-	typ  Type
-	done func(Answer, error)
-
-	mu    sync.Mutex
-	rest  []string
-	stop  func()
-	ended bool
-}
-
-func (s *searchList) next() {
-	s.mu.Lock()
-	if s.ended {
-		s.mu.Unlock()
-		return
-	}
-	name := s.rest[0]
-	s.rest = s.rest[1:]
-	last := len(s.rest) == 0
-	s.mu.Unlock()
-	stop := s.ask(question{name, s.typ}, func(e *entry, cached bool) {
-		if e.noName && !last {
-			s.next()
-			return
-		}
-		s.done(e.answer(s.name, cached))
-	})
-	s.mu.Lock()
-	s.stop = stop
-	s.mu.Unlock()
-}
-
-func (s *searchList) cancel() {
-	s.mu.Lock()
-	s.ended = true
-	stop := s.stop
-	s.mu.Unlock()
-	if stop != nil {
-		stop()
-	}
 }
 
 // answer is what e says to somebody who asked for name.
@@ -265,7 +229,7 @@ func (v View) ask(q question, done func(e *entry, cached bool)) (cancel func()) 
 			done(e, true)
 			return func() {}
 		}
-		if e != nil && e.err == nil && now.Before(e.expires.Add(v.r.Stale)) {
+		if e != nil && e.err == nil && now.Before(e.fresh.Add(v.r.Stale)) {
 			stale = e
 		}
 	}
@@ -275,22 +239,34 @@ func (v View) ask(q question, done func(e *entry, cached bool)) (cancel func()) 
 // join waits for the question that is being asked already, or asks it.
 func (r *Resolver) join(k key, stale *entry, share bool, done func(*entry, bool)) (cancel func()) {
 	w := &waiter{done}
+	servers, limit := r.servers()
 	r.mu.Lock()
 	f := r.flights[k]
+	var refusal error
 	switch {
+	case r.closed:
+		refusal = net.ErrClosed
 	case share && f != nil:
 		r.coalesced.Add(1)
+		if f.late {
+			r.mu.Unlock()
+			done(f.stale, true)
+			return func() {}
+		}
 		f.waiters[w] = struct{}{}
 		r.mu.Unlock()
 		return func() { r.leave(f, w) }
-	case r.closed || len(r.open) >= maxFlights:
+	case len(r.open) >= maxFlights:
+		refusal = ErrBusy
+	}
+	if refusal != nil {
 		r.mu.Unlock()
-		done(&entry{key: k, err: ErrBusy, expires: time.Now()}, false)
+		done(&entry{key: k, err: refusal, expires: time.Now()}, false)
 		return func() {}
 	}
 	r.misses.Add(1)
-	f = &flight{key: k, waiters: map[*waiter]struct{}{w: {}}, stale: stale, ask: r.exchange(k.question)}
-	f.ask.done = func(found records, s *upstream, err error) { r.land(f, share, found, s, err) }
+	f = &flight{key: k, keep: share, waiters: map[*waiter]struct{}{w: {}}, stale: stale, ask: r.exchange(k.question, servers, limit)}
+	f.ask.done = func(found records, s *upstream, err error) { r.land(f, found, s, err) }
 	if r.flights == nil {
 		r.flights = make(map[key]*flight)
 		r.open = make(map[*flight]struct{})
@@ -300,7 +276,7 @@ func (r *Resolver) join(k key, stale *entry, share bool, done func(*entry, bool)
 		r.flights[k] = f
 	}
 	if stale != nil {
-		f.timer = time.AfterFunc(staleAfter, func() { r.serve(f, f.stale) })
+		f.timer = time.AfterFunc(staleAfter, func() { r.serve(f, stale, true) })
 	}
 	r.mu.Unlock()
 	f.ask.start()
@@ -313,37 +289,35 @@ func (r *Resolver) leave(f *flight, w *waiter) {
 	r.mu.Unlock()
 }
 
-// serve gives e to everybody who waits for f.
-func (r *Resolver) serve(f *flight, e *entry) {
+// serve gives e, which is old or the outcome of f, to all that wait for f.
+func (r *Resolver) serve(f *flight, e *entry, old bool) {
 	r.mu.Lock()
 	waiters := f.waiters
-	f.waiters = make(map[*waiter]struct{})
+	f.waiters, f.late = make(map[*waiter]struct{}), old
 	r.mu.Unlock()
 	for w := range waiters {
-		w.done(e, false)
+		w.done(e, old)
 	}
 }
 
 // land ends a flight: its outcome is remembered and handed out.
-func (r *Resolver) land(f *flight, keep bool, found records, s *upstream, err error) {
-	now := time.Now()
-	e := &entry{key: f.key, records: found, err: err, server: s.String(), asked: now, expires: now.Add(found.ttl)}
+func (r *Resolver) land(f *flight, found records, s *upstream, err error) {
+	now, old := time.Now(), false
+	e := &entry{key: f.key, records: found, err: err, server: s.String(), expires: now.Add(found.ttl)}
+	e.fresh = e.expires
 	if err != nil {
 		r.failures.Add(1)
 		if !isOurs(err) {
 			e.expires = now.Add(failureTTL)
 		}
-		if f.stale != nil {
-			late := *f.stale
-			late.older, late.newer = nil, nil
-			late.expires = now.Add(min(staleServed, r.Stale))
-			e = &late
+		if f.stale != nil && now.Before(f.stale.fresh.Add(r.Stale)) {
+			e, old = f.stale.until(now.Add(min(staleServed, f.stale.fresh.Add(r.Stale).Sub(now)))), true
 		}
 	}
-	if keep && now.Before(e.expires) {
-		r.cache.put(e)
-	}
 	r.mu.Lock()
+	if f.keep && now.Before(e.expires) && !r.closed {
+		r.cache.put(e) // with r.mu held: nothing of before a Flush comes after it
+	}
 	delete(r.open, f)
 	if r.flights[f.key] == f {
 		delete(r.flights, f.key)
@@ -352,36 +326,40 @@ func (r *Resolver) land(f *flight, keep bool, found records, s *upstream, err er
 		f.timer.Stop()
 	}
 	r.mu.Unlock()
-	r.serve(f, e)
+	r.serve(f, e, old)
 }
 
-// exchange is called with r.mu held.
-func (r *Resolver) exchange(q question) *exchange {
-	limit := askLimit
-	servers := r.Servers
-	if len(servers) == 0 {
-		s := r.systemView()
-		servers, limit = s.servers, min(limit, s.timeout*time.Duration(s.attempts))
-		if n := len(servers); s.rotate && n > 1 {
-			first := int(r.turn.Add(1)) % n
-			servers = append(slices.Clone(servers[first:]), servers[:first]...)
+// servers returns those to ask, and the time that they have together.
+func (r *Resolver) servers() ([]Server, time.Duration) {
+	if len(r.Servers) > 0 {
+		return r.Servers, askLimit
+	}
+	s := r.systemView()
+	servers := s.servers
+	if n := len(servers); s.rotate && n > 1 {
+		first := int(r.turn.Add(1)) % n
+		servers = append(slices.Clone(servers[first:]), servers[:first]...)
+	}
+	return servers, min(askLimit, s.timeout*time.Duration(s.attempts))
+}
+
+// exchange is called with r.mu held. A server that is named twice is asked as one: it would
+// fail once, and the question would wait for the other.
+func (r *Resolver) exchange(q question, servers []Server, limit time.Duration) *exchange {
+	x := &exchange{question: q, mixCase: r.MixCase, limit: limit}
+	var muted []*upstream
+	for i, s := range servers {
+		u := r.upstream(s)
+		switch {
+		case slices.Contains(servers[:i], s):
+		case u.silent():
+			muted = append(muted, u)
+		default:
+			x.servers = append(x.servers, u)
 		}
 	}
-	x := &exchange{question: q, mixCase: r.MixCase, limit: limit}
-	for _, s := range servers {
-		x.servers = append(x.servers, r.upstream(s))
-	}
-	slices.SortStableFunc(x.servers, func(a, b *upstream) int {
-		return cmp.Compare(btoi(a.silent.Load()), btoi(b.silent.Load()))
-	})
+	x.servers = append(x.servers, muted...)
 	return x
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // upstream is called with r.mu held.
@@ -417,15 +395,54 @@ func (r *Resolver) transport(s Server) transport {
 	return &udpTransport{server: s, dial: dial, max: cmp.Or(r.Sockets, maxSockets), tcp: &streamTransport{server: s, dial: dial}}
 }
 
-// Flush empties the cache, and returns how many answers it held.
-func (r *Resolver) Flush() int { return r.cache.flush() }
+// Flush empties the cache and returns the number of answers that it held. Questions that are
+// being asked get their answers, which are not remembered.
+func (r *Resolver) Flush() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.forget()
+}
 
-// Close ends the connections to servers. What waits for an answer fails.
+// forget is called with r.mu held.
+func (r *Resolver) forget() int {
+	for f := range r.open {
+		f.keep = false
+	}
+	clear(r.flights)
+	return r.cache.flush()
+}
+
+// retire is called with r.mu held when resolv.conf has changed: other servers may know other
+// names, so that nothing of before counts. What waits may still be answered.
+func (r *Resolver) retire() {
+	r.forget()
+	if r.retired == nil {
+		r.retired = make(map[*upstream]*time.Timer)
+	}
+	for _, u := range r.upstreams {
+		r.retired[u] = time.AfterFunc(askLimit, func() {
+			r.mu.Lock()
+			delete(r.retired, u)
+			r.mu.Unlock()
+			u.close()
+		})
+	}
+	clear(r.upstreams)
+}
+
+// Close closes the connections to servers. Questions that are being asked, and those that come
+// later, fail with net.ErrClosed; a cached answer may still be given. Close waits for nothing,
+// may be called more than once, and returns nil.
 func (r *Resolver) Close() error {
 	r.mu.Lock()
 	r.closed = true
-	all, open := r.upstreams, slices.Collect(maps.Keys(r.open))
-	r.upstreams = nil
+	all, open := slices.Collect(maps.Values(r.upstreams)), slices.Collect(maps.Keys(r.open))
+	for u, timer := range r.retired {
+		timer.Stop()
+		all = append(all, u)
+	}
+	r.upstreams, r.retired = nil, nil
+	r.forget()
 	r.mu.Unlock()
 	for _, f := range open {
 		f.ask.end(records{}, f.ask.servers[0], net.ErrClosed)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"strings"
-	"time"
 )
 
 // loopbacks are what localhost is: RFC 6761 section 6.3.
@@ -63,30 +62,16 @@ func (r *Resolver) hostsView() hosts {
 	if r.NoHosts {
 		return hosts{}
 	}
-	r.mu.Lock()
-	if r.hosts.read == nil {
-		r.hosts.read = readHosts
-	}
-	r.mu.Unlock()
-	h, _ := r.hosts.get(cmp.Or(r.hostsPath, hostsFile))
-	return h
+	return r.hosts.get(cmp.Or(r.hostsPath, hostsFile), readHosts, func() {})
 }
 
-// systemView returns what resolv.conf says. Other servers may know other names, so when it
-// has changed nothing of before counts.
+// systemView returns what resolv.conf says. It may read the file: r.mu is not held.
 func (r *Resolver) systemView() system {
-	if r.system.read == nil {
-		r.system.read = readSystem
-	}
-	s, changed := r.system.get(cmp.Or(r.resolvConf, resolvConf))
-	if changed {
-		r.cache.flush()
-		for server, u := range r.upstreams {
-			delete(r.upstreams, server)
-			time.AfterFunc(askLimit, u.close) // what waits may still be answered
-		}
-	}
-	return s
+	return r.system.get(cmp.Or(r.resolvConf, resolvConf), readSystem, func() {
+		r.mu.Lock()
+		r.retire()
+		r.mu.Unlock()
+	})
 }
 
 // candidates returns the names to ask servers for, in order.
@@ -97,8 +82,6 @@ func (r *Resolver) candidates(name string) []string {
 		}
 		return nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	s := r.systemView()
 	return s.candidates(name)
 }

@@ -21,6 +21,9 @@ const (
 	// opened: some servers answer one after the other.
 	busyStream  = 16
 	maxOnStream = 4096
+	// stalledAfter is how long a connection may be silent while questions wait at it before
+	// others go to another: a dead path drops what is sent without a word.
+	stalledAfter = time.Second
 )
 
 // streamTransport asks over TCP, or TLS. Questions share connections, and answers may come
@@ -38,14 +41,26 @@ type streamTransport struct {
 // stream is a connection, also one that is not open yet.
 type stream struct {
 	t      *streamTransport
-	out    chan []byte
+	out    chan message
 	ctx    context.Context
 	cancel context.CancelFunc
 
 	// of t.mu
 	pending  map[uint16]*streamQuestion
 	answered int
+	heard    time.Time // when the last answer came, or the first question after it was put in
 	closed   bool
+}
+
+// stalled is called with t.mu held.
+func (s *stream) stalled() bool {
+	return len(s.pending) > 0 && time.Since(s.heard) > stalledAfter
+}
+
+// message is one to send.
+type message struct {
+	framed []byte
+	first  bool // nothing waited at the connection before
 }
 
 type streamQuestion struct {
@@ -82,16 +97,17 @@ func (t *streamTransport) stream() (*stream, error) {
 	}
 	var least *stream
 	for _, s := range t.conns {
-		if least == nil || len(s.pending) < len(least.pending) {
+		if least == nil || least.stalled() && !s.stalled() ||
+			least.stalled() == s.stalled() && len(s.pending) < len(least.pending) {
 			least = s
 		}
 	}
-	if least != nil && (len(least.pending) < busyStream || len(t.conns) >= maxStreams) {
+	if least != nil && (len(least.pending) < busyStream && !least.stalled() || len(t.conns) >= maxStreams) {
 		return least, nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &stream{
-		t: t, out: make(chan []byte, maxOnStream), ctx: ctx, cancel: cancel,
+		t: t, out: make(chan message, maxOnStream), ctx: ctx, cancel: cancel,
 		pending: make(map[uint16]*streamQuestion),
 	}
 	t.conns = append(t.conns, s)
@@ -114,9 +130,12 @@ func (s *stream) add(q *streamQuestion) error {
 	}
 	framed := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(msg)), uint16(len(msg)))
 	select {
-	case s.out <- append(framed, msg...):
+	case s.out <- message{append(framed, msg...), len(s.pending) == 0}:
 	default: // the server does not read
 		return ErrBusy
+	}
+	if len(s.pending) == 0 {
+		s.heard = time.Now()
 	}
 	q.onto, q.id = s, id
 	s.pending[id] = q
@@ -147,9 +166,12 @@ func (s *stream) run() {
 		case <-s.ctx.Done():
 			return
 		case msg := <-s.out:
-			now := time.Now()
-			conn.SetDeadline(now.Add(streamIdle))
-			if _, err := conn.Write(msg); err != nil {
+			limit := time.Now().Add(streamIdle)
+			conn.SetWriteDeadline(limit)
+			if msg.first { // else the time for an answer is running
+				conn.SetReadDeadline(limit)
+			}
+			if _, err := conn.Write(msg.framed); err != nil {
 				s.fail(err)
 				return
 			}
@@ -198,6 +220,7 @@ func (s *stream) take(msg []byte) {
 	q := s.pending[id]
 	delete(s.pending, id)
 	s.answered++
+	s.heard = time.Now()
 	s.t.mu.Unlock()
 	if q == nil {
 		return

@@ -95,6 +95,38 @@ type udpSocket struct {
 type udpQuestion struct {
 	*query
 	done func(records, error)
+
+	mu       sync.Mutex
+	fallback func() // cancels the question over TCP
+	ended    bool   // nobody waits any more
+}
+
+// cancel ends the question, wherever it is.
+func (q *udpQuestion) cancel() {
+	q.mu.Lock()
+	q.ended = true
+	stop := q.fallback
+	q.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// askTCP asks once more, for an answer that was cut.
+func (q *udpQuestion) askTCP(t transport) {
+	q.mu.Lock()
+	ended := q.ended
+	q.mu.Unlock()
+	if ended {
+		return
+	}
+	stop := t.ask(q.query, q.done)
+	q.mu.Lock()
+	q.fallback, ended = stop, q.ended
+	q.mu.Unlock()
+	if ended {
+		stop()
+	}
 }
 
 func (t *udpTransport) ask(q *query, done func(records, error)) (cancel func()) {
@@ -112,7 +144,7 @@ func (t *udpTransport) ask(q *query, done func(records, error)) (cancel func()) 
 		done(records{}, err)
 		return func() {}
 	}
-	asked := &udpQuestion{q, done}
+	asked := &udpQuestion{query: q, done: done}
 	s.asked++
 	s.pending[id] = asked
 	if len(s.pending) == 1 {
@@ -123,7 +155,10 @@ func (t *udpTransport) ask(q *query, done func(records, error)) (cancel func()) 
 	if _, err := s.conn.Write(msg); err != nil && t.forget(s, id, asked) {
 		done(records{}, err)
 	}
-	return func() { t.forget(s, id, asked) }
+	return func() {
+		t.forget(s, id, asked)
+		asked.cancel()
+	}
 }
 
 // socket returns the socket for the next question.
@@ -235,7 +270,7 @@ func (s *udpSocket) take(msg []byte) {
 		return
 	}
 	if truncated {
-		s.t.tcp.ask(q.query, q.done)
+		q.askTCP(s.t.tcp)
 		return
 	}
 	q.done(found, err)
