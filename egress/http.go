@@ -22,7 +22,7 @@ type HTTP struct {
 	Unsupported
 
 	Proxy string     // host:port, or unix:/path
-	Auth  socks.Auth // for Proxy-Authorization: Basic, if the Method is UserPass
+	Auth  socks.Auth // for Proxy-Authorization: Basic, if it has a User or a Password or the Method UserPass
 
 	// Connected judges the connection to the proxy before anything is sent on it: its error
 	// is a *socks.ProxyError. It may not keep the connection. Nil takes all.
@@ -78,7 +78,7 @@ func (h *HTTP) dial(ctx context.Context, r *socks.Request) (net.Conn, error) {
 func (h *HTTP) connect(c net.Conn, r *socks.Request) (net.Conn, error) {
 	target := r.Addr.String()
 	head := "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n"
-	if h.Auth.Method == socks.UserPass {
+	if a := h.Auth; a.Method == socks.UserPass || a.User != "" || a.Password != "" {
 		pair := h.Auth.User + ":" + h.Auth.Password
 		head += "Proxy-Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(pair)) + "\r\n"
 	}

@@ -18,14 +18,15 @@ var ErrNotSOCKS = errors.New("socks: client speaks neither SOCKS4 nor SOCKS5")
 // ErrAuth says that the client's credentials, or their absence, were refused.
 var ErrAuth = errors.New("socks: login refused")
 
-// Accept is the server's side of a conversation. It reads one request from br, whose
-// buffer has at least [MaxMessage] bytes, and writes to w what the protocol wants said
-// before the reply. It waits for bytes without a limit of time: the deadline is the
-// caller's.
+// Accept reads one [Request] from a client: the server's side of a conversation up to the
+// reply, which [Request.AppendReply] words. It reads from br, whose
+// buffer has at least [MaxMessage] bytes, and writes to w the method and the verdict on a
+// password. It waits for bytes without a limit of time: the deadline is the caller's, and so
+// is closing the connection. It keeps neither br nor w.
 //
-// Verify judges what the client says about itself. It is asked once, or, when a client
-// sends a password that nobody asked for, twice. A client that offers no password has
-// [NoAuth]; nil believes everyone.
+// Verify judges the client's [Auth]; its error refuses the login. It is called once, or, when
+// a client sends a password that was not asked for, twice. A client that offers no password
+// has [NoAuth]; a nil verify accepts every client.
 //
 // If the request and the error are both non-nil, the client still awaits a reply, and
 // the error wraps its [Status]. If the request is nil, nothing more is owed: what

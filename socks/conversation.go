@@ -50,7 +50,7 @@ func (t *conversation) run(request []byte) (s Status, bound Addr, err error) {
 func (t *conversation) greet() error {
 	limit := time.AfterFunc(greetTimeout, t.interrupt)
 	b := AppendMethods(make([]byte, 0, 64), NoAuth)
-	if t.Auth.Method == UserPass {
+	if t.Auth.present() {
 		b = AppendMethods(b[:0], NoAuth, UserPass)
 	}
 	m, err := tell(t.c, b, ParseMethod)
@@ -67,7 +67,7 @@ func (t *conversation) login(b []byte, m Method) error {
 	switch {
 	case m == NoAuth:
 		return nil
-	case m != UserPass || t.Auth.Method != UserPass:
+	case m != UserPass || !t.Auth.present():
 		return fmt.Errorf("%w: it accepts none of the methods offered", ErrAuth)
 	}
 	b, err := AppendUserPass(b[:0], t.Auth)

@@ -10,15 +10,17 @@ import (
 	"time"
 )
 
-// Dialer is the client's side: it reaches targets through a SOCKS proxy. Names travel
-// to the proxy as they are. A Dialer may be used by many goroutines at once, and must
-// not change meanwhile.
+// Dialer connects to targets through a SOCKS proxy. Names travel to the proxy as they are.
+// [NewDialer] makes one from a URL; as a literal it needs a Proxy alone. A Dialer may be used
+// by many goroutines at once, and must not change meanwhile. Its methods wait until their
+// context ends, and limit nothing but the greeting.
 type Dialer struct {
 	Proxy   string  // host:port, or unix:/path
 	Version Version // V4 (SOCKS4A for names) or V5; V5 if zero
 
-	// Auth is sent to the proxy: the user id in SOCKS4; in SOCKS5 user name and
-	// password if the Method is UserPass.
+	// Auth is sent to the proxy: in SOCKS4 the User, as the user id; in SOCKS5 User and
+	// Password, if either is set or the Method is UserPass. A SOCKS5 proxy that wants no
+	// password gets none.
 	Auth Auth
 
 	// Forward connects to the proxy; a net.Dialer does if nil. The network is tcp or
@@ -27,7 +29,8 @@ type Dialer struct {
 }
 
 // ProxyError is a failure on the way to the proxy, or of the proxy itself. It says
-// nothing about the target.
+// nothing about the target. errors.As finds it in the errors of a [Dialer], and the cause in
+// it: [ErrAuth], a *[FormatError], a *net.OpError, io.ErrUnexpectedEOF.
 type ProxyError struct {
 	Proxy string // its address
 	Err   error
@@ -105,7 +108,7 @@ func (d *Dialer) encode(r *Request) ([]byte, error) {
 	if d.Version == V4 {
 		return AppendRequest4(b, &ask)
 	}
-	if d.Auth.Method == UserPass {
+	if d.Auth.present() {
 		if _, err := AppendUserPass(b, d.Auth); err != nil {
 			return nil, err
 		}
@@ -143,7 +146,8 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	return c, err
 }
 
-// Dial is [Dialer.DialContext] without an end.
+// Dial is [Dialer.DialContext] with context.Background: it may wait for as long as the proxy
+// does.
 func (d *Dialer) Dial(network, address string) (net.Conn, error) {
 	return d.DialContext(context.Background(), network, address)
 }

@@ -296,6 +296,8 @@ func TestDialerBadProxy(t *testing.T) {
 		{"RFC1928-s3/password-was-not-offered", V5, Auth{}, []string{greeting, "05 02"}, true},
 		{"RFC1928-s3/gssapi-was-not-offered", V5, password, []string{both, "05 01"}, true},
 		{"RFC1929-s2/refused", V5, password, []string{both, "05 02", login, "01 01"}, true},
+		{"RFC1929-s2/refused-without-a-method-named", V5, Auth{User: "foo", Password: "secret"}, []string{both, "05 02", login, "01 01"}, true},
+		{"RFC1929-s2/refused-with-a-user-alone", V5, Auth{User: "foo"}, []string{both, "05 02", `c 01 03 "foo" 00`, "01 01"}, true},
 		{"RFC1929-s2/refused-with-ff", V5, password, []string{both, "05 02", login, "01 ff"}, true},
 		{"RFC1929-s2/version-5", V5, password, []string{both, "05 02", login, "05 00"}, false},
 		{"tor-p351/socks5-reply", V5, password, []string{both, "05 02", login, "05 01 00 01 00*6"}, false},

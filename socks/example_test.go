@@ -10,45 +10,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"hosier/socks"
 )
-
-// A server needs no more than Accept and AppendReply. This one knows one name, and
-// leads every connection to one place.
-func serve(c net.Conn, name, target string) error {
-	defer c.Close()
-	br := bufio.NewReaderSize(c, socks.MaxMessage)
-	r, err := socks.Accept(br, c, nil)
-	if r == nil {
-		return err // nothing is owed to the client
-	}
-	status, bound, remote := socks.Succeeded, socks.Addr{}, net.Conn(nil)
-	switch {
-	case errors.As(err, &status): // the request is refused already
-	case r.Addr.Name != name:
-		status = socks.HostUnreachable
-	case r.Command == socks.Resolve:
-		bound.IP = netip.MustParseAddr("192.0.2.1")
-	case r.Command != socks.Connect:
-		status = socks.CommandNotSupported
-	default:
-		if remote, err = net.Dial("tcp", target); err != nil {
-			status = socks.ConnectionRefused
-		}
-	}
-	if _, err := c.Write(r.AppendReply(nil, status, bound)); err != nil || remote == nil {
-		return err
-	}
-	defer remote.Close()
-	go func() {
-		io.Copy(remote, br) // br, not c: early data is in it
-		remote.(*net.TCPConn).CloseWrite()
-	}()
-	_, err = io.Copy(c, remote)
-	return err
-}
 
 // listen serves on loopback until stop is called.
 func listen(name, target string) (address string, stop func()) {
@@ -78,7 +44,7 @@ func ExampleDialer() {
 	proxy, stop := listen("www.example", web.Listener.Addr().String())
 	defer stop()
 
-	dialer := &socks.Dialer{Proxy: proxy}
+	dialer := &socks.Dialer{Proxy: proxy} // or of a URL: socks.NewDialer
 	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
 	defer client.CloseIdleConnections()
 
@@ -154,4 +120,70 @@ func ExampleRequest_AppendReply() {
 	// www.example:80 <nil>
 	// 00 5a 04 38 c0 00 02 07
 	// 00 5b 00 00 00 00 00 00
+}
+
+// A proxy as it stands in a setting. Names go to it unresolved, whether the scheme is socks5
+// or socks5h.
+func ExampleNewDialer() {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "hello from %s", r.Host)
+	}))
+	defer web.Close()
+	proxy, stop := listen("www.example", web.Listener.Addr().String())
+	defer stop()
+
+	dialer, err := socks.NewDialer("socks5h://ann:p%40ss@" + proxy)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
+	defer client.CloseIdleConnections()
+	res, err := client.Get("http://www.example/")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	fmt.Printf("%s\n", body)
+
+	_, err = socks.NewDialer("socks5h://ann:p@ss/word@" + proxy)
+	fmt.Println(errors.Is(err, socks.ErrURL), strings.Contains(err.Error(), "ss/word"))
+	// Output:
+	// hello from www.example
+	// true false
+}
+
+// What failed: the target, the way through the proxy, or the proxy itself.
+func ExampleProxyError() {
+	proxy, stop := listen("www.example", "")
+	why := func(d *socks.Dialer, target string) string {
+		_, err := d.Dial("tcp", target)
+		var (
+			failed *socks.ProxyError
+			status socks.Status
+		)
+		switch {
+		case err == nil:
+			return "connected"
+		case errors.Is(err, socks.ErrAuth):
+			return "the proxy refuses the login"
+		case errors.As(err, &failed): // before Status: what fails there says nothing of the target
+			return fmt.Sprint("the proxy does not work; it may have got the request: ", failed.Asked)
+		case errors.Is(err, socks.NotAllowed):
+			return "the proxy has a rule against it"
+		case errors.As(err, &status):
+			return "the proxy works, and replied: " + status.String()
+		}
+		return "the request was not sent"
+	}
+	fmt.Println(why(&socks.Dialer{Proxy: proxy}, "elsewhere.example:80"))
+	fmt.Println(why(&socks.Dialer{Proxy: proxy}, "no port"))
+	stop()
+	fmt.Println(why(&socks.Dialer{Proxy: proxy}, "www.example:80"))
+	// Output:
+	// the proxy works, and replied: host unreachable
+	// the request was not sent
+	// the proxy does not work; it may have got the request: false
 }

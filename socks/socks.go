@@ -106,6 +106,9 @@ type Auth struct {
 	Isolation string `json:"-"`
 }
 
+// present reports whether there is something to log in with.
+func (a Auth) present() bool { return a.Method == UserPass || a.User != "" || a.Password != "" }
+
 func (a Auth) String() string {
 	switch {
 	case a.Method == UserPass:
