@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"hosier/internal/printable"
+	"hosier/internal/rules"
 	"hosier/internal/via"
 	"hosier/socks"
 )
@@ -19,6 +21,7 @@ type resolveOptions struct {
 	v4, v5  bool
 	reverse bool
 	timeout time.Duration
+	auth    socks.Auth // of the proxy's URL
 }
 
 func resolveCommand() *cobra.Command {
@@ -27,9 +30,12 @@ func resolveCommand() *cobra.Command {
 		Use:   "resolve [-4|-5] [-x] [--proxy ADDR] NAME|ADDRESS",
 		Short: "Look a name up through a proxy, on its far side",
 		Long: `resolve asks a proxy that knows Tor's RESOLVE, such as hosier or Tor itself, for the
-address of a name, or with -x for the name of an address. Nothing is looked up here.`,
+address of a name, or with -x for the name of an address. Nothing is looked up here.
+The answer is one address: RESOLVE has no more. Of a name with both families hosier answers
+with an IPv4 address.`,
 		Example: `  hosier resolve example.com
-  hosier resolve --proxy 127.0.0.1:9050 -x 192.0.2.1`,
+  hosier resolve --proxy 127.0.0.1:9050 -x 192.0.2.1
+  hosier resolve --proxy socks5://user:password@proxy.example example.com`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			answer, err := resolve(cmd.Context(), o, args[0])
@@ -41,7 +47,7 @@ address of a name, or with -x for the name of an address. Nothing is looked up h
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.proxy, "proxy", "127.0.0.1:1080", "the proxy to ask: `ADDR` is host:port or unix:/path")
+	f.StringVar(&o.proxy, "proxy", "127.0.0.1:1080", "the proxy to ask: `ADDR` is host:port, unix:/path, socks5://[USER:PASSWORD@]HOST[:PORT] or socks4a://…")
 	f.BoolVarP(&o.v4, "socks4a", "4", false, "speak SOCKS4A")
 	f.BoolVarP(&o.v5, "socks5", "5", false, "speak SOCKS5 (the default)")
 	f.BoolVarP(&o.reverse, "reverse", "x", false, "look up the name of an address")
@@ -51,6 +57,11 @@ address of a name, or with -x for the name of an address. Nothing is looked up h
 
 // check judges the options, and makes what is written of the proxy ready to be dialled.
 func (o *resolveOptions) check() (err error) {
+	if strings.Contains(o.proxy, "://") {
+		if err := o.readURL(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case o.v4 && o.v5:
 		return errors.New("-4 and -5: choose one")
@@ -66,13 +77,36 @@ func (o *resolveOptions) check() (err error) {
 	return nil
 }
 
+// readURL reads the proxy's URL, of which the scheme is as good as -4 or -5. Its errors repeat
+// no password.
+func (o *resolveOptions) readURL() error {
+	u, err := socks.ParseURL(o.proxy)
+	if err == nil {
+		u.Host, err = rules.ToASCII(u.Host)
+	}
+	if err != nil {
+		return fmt.Errorf("--proxy: %w", err)
+	}
+	d, err := u.Dialer()
+	if err != nil {
+		return fmt.Errorf("--proxy %v: %w", u, err)
+	}
+	o.proxy, o.auth = d.Proxy, d.Auth
+	if d.Version == socks.V4 {
+		o.v4 = true
+	} else {
+		o.v5 = true
+	}
+	return nil
+}
+
 func resolve(ctx context.Context, o resolveOptions, target string) (answer string, err error) {
 	if err := o.check(); err != nil {
 		return "", usageError{err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	d := socks.Dialer{Proxy: o.proxy, Version: socks.V5}
+	d := socks.Dialer{Proxy: o.proxy, Version: socks.V5, Auth: o.auth}
 	if o.v4 {
 		d.Version = socks.V4
 	}
