@@ -18,7 +18,7 @@ import (
 // a kernel tries.
 const directTimeout = 30 * time.Second
 
-// Why [Direct] does not do what a request asks for. Each stands beside a [socks.Status].
+// Errors that [Direct] wraps beside a [socks.Status], for what it does not connect to.
 var (
 	// ErrUnspecified is about 0.0.0.0/8 and ::.
 	ErrUnspecified = errors.New("address stands for no host, as DNS filters answer for names that they block")
@@ -26,19 +26,22 @@ var (
 	ErrNotPublic = errors.New("address is not public")
 )
 
-// Direct is the egress by this host's own network: it looks names up, and connects. Where a
-// name has several addresses they are raced (RFC 8305). It never connects to 0.0.0.0/8 or
-// ::, which the kernel would take for this host: DNS filters answer so for names that they
-// block. The zero value is ready. A Direct may be used by many goroutines at once, and must
-// not change or be copied meanwhile.
+// Direct is the [Egress] that connects from this host, and resolves names here. Where a name
+// has several addresses they are raced (RFC 8305). It never connects to 0.0.0.0/8 or ::, which
+// the kernel would take for this host: DNS filters answer so for names that they block. One
+// request has 30 s at most. The zero value is ready, and connects wherever this host can,
+// itself and its LAN included: see [PublicOnly]. A Direct may be used by many goroutines at
+// once, and must not change or be copied meanwhile.
 type Direct struct {
-	// Resolver looks names up. Nil is a *resolver.Resolver of its own, which asks the
-	// system's servers.
+	// Resolver looks names up, and is its owner's to close. A *[resolver.Resolver] or a
+	// [resolver.View] does so without a goroutine for each request. Nil is a
+	// *resolver.Resolver of its own, which asks the system's servers.
 	Resolver Resolver
 
-	// Group returns the name of the group whose cached answers the client of r may share:
-	// an answer that comes at once shows that somebody asked before. It counts for a
-	// *resolver.Resolver; nil is one group for all.
+	// Group returns the name of the group whose cached answers the client of r may share
+	// ([resolver.Resolver.For]): an answer that comes at once shows that somebody asked
+	// before. It is called where Resolver is nil or a *resolver.Resolver; nil is one group
+	// for all.
 	Group func(r *socks.Request) string
 
 	// Allow judges each address before it is connected to, and each that a lookup
@@ -50,7 +53,8 @@ type Direct struct {
 	worked resolver.Memory
 }
 
-// Resolver finds addresses and names. *resolver.Resolver is one, and so is *net.Resolver.
+// Resolver looks up addresses and names. *[resolver.Resolver], [resolver.View] and
+// *[net.Resolver] implement it.
 type Resolver interface {
 	// LookupNetIP returns the addresses of a name; network is "ip", "ip4" or "ip6".
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
@@ -120,7 +124,7 @@ func network(r *socks.Request) string {
 	return "tcp"
 }
 
-// Plain returns what Dial and Resolve would do, where that is to connect to one address or
+// Plain implements the interface [Plain]: it returns what Dial and Resolve would do, where that is to connect to one address or
 // to answer with one, and where the event loop can have it looked up without a goroutine.
 func (d *Direct) Plain(r *socks.Request) (Step, error) {
 	isName := !r.Addr.IP.IsValid()

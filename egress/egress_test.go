@@ -178,7 +178,7 @@ func TestHTTPCredentials(t *testing.T) {
 		got <- r.Method + " " + r.RequestURI + " " + user + " " + password
 		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nearly")
 	}()
-	out := &egress.HTTP{Proxy: l.Addr().String(), Auth: socks.Auth{Method: socks.UserPass, User: "ann", Password: "p:w"}}
+	out := &egress.HTTP{Proxy: l.Addr().String(), Auth: socks.Auth{User: "ann", Password: "p:w"}} // the Method need not be named
 	r := &socks.Request{Command: socks.Connect, Addr: socks.Addr{Name: "echo.test", Port: 80}, Auth: socks.Auth{Method: socks.UserPass, User: "client", Password: "secret"}}
 	c, _, err := out.Dial(t.Context(), r)
 	if err != nil {

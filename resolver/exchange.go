@@ -15,7 +15,7 @@ import (
 // same again. Each wait is twice the one before.
 const raceAfter = 300 * time.Millisecond
 
-// ErrBusy is the end of a question that was not asked, since too many wait for an answer.
+// ErrBusy is wrapped by the error of a lookup that was not begun, since 4,096 wait for an answer.
 var ErrBusy = errors.New("too many names are being looked up")
 
 var errTimeout = errors.New("no answer in time")
@@ -53,7 +53,7 @@ type exchange struct {
 	asked   int // attempts begun
 	open    int // attempts without an outcome
 	failed  map[*upstream]bool
-	tried   map[*upstream]time.Time // when each was asked first
+	tried   map[*upstream]time.Time // when each was asked first; nil: there is but one
 	cancels []func()
 	timer   *time.Timer
 	begun   time.Time
@@ -71,7 +71,9 @@ func (x *exchange) start() {
 	}
 	x.begun, x.wait = time.Now(), raceAfter
 	x.failed = make(map[*upstream]bool)
-	x.tried = make(map[*upstream]time.Time)
+	if len(x.servers) > 1 {
+		x.tried = make(map[*upstream]time.Time)
+	}
 	x.timer = time.AfterFunc(min(x.wait, x.limit), x.tick)
 	x.mu.Unlock()
 	x.attempt()
@@ -113,7 +115,7 @@ func (x *exchange) attempt() {
 	}
 	x.open++
 	x.last = s
-	if _, again := x.tried[s]; !again {
+	if _, again := x.tried[s]; !again && x.tried != nil {
 		x.tried[s] = time.Now()
 	}
 	x.mu.Unlock()

@@ -28,14 +28,15 @@ func typesOf(network string) ([]Type, error) {
 }
 
 // LookupNetIP returns the addresses of a name: for the network "ip" those of both families,
-// IPv4 first, and for "ip4" and "ip6" of one. A family whose server is silent is not waited
-// for once the other has answered. The errors are those of Lookup.
+// IPv4 first, and for "ip4" and "ip6" of one. A family whose server is silent is waited for
+// 250 ms at most once the other has answered. The slice is the caller's if it holds both
+// families, and else must not be changed. The errors are those of [View.Lookup].
 func (v View) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	a, err := v.Addresses(ctx, network, host)
 	return slices.Clone(a.Addrs), err // the caller may change what it gets, and the cache has it, too
 }
 
-// Addresses is LookupNetIP with all that is known of the answer. Its TTL is the shorter one
+// Addresses is [View.LookupNetIP] with all that is known of the answer. Its TTL is the shorter one
 // of the two families.
 func (v View) Addresses(ctx context.Context, network, host string) (Answer, error) {
 	types, err := typesOf(network)
@@ -125,17 +126,17 @@ func (v View) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 	return slices.Clone(a.Names), err
 }
 
-// LookupNetIP is that of the view that all clients share.
+// LookupNetIP is [View.LookupNetIP] of the group "".
 func (r *Resolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	return r.For("").LookupNetIP(ctx, network, host)
 }
 
-// LookupAddr is that of the view that all clients share.
+// LookupAddr is [View.LookupAddr] of the group "".
 func (r *Resolver) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 	return r.For("").LookupAddr(ctx, addr)
 }
 
-// Lookup is that of the view that all clients share.
+// Lookup is [View.Lookup] of the group "".
 func (r *Resolver) Lookup(ctx context.Context, name string, typ Type) (Answer, error) {
 	return r.For("").Lookup(ctx, name, typ)
 }

@@ -1,16 +1,25 @@
-// Package resolver looks names up as a stub resolver with a cache, and connects by name.
+// Package resolver implements a stub resolver with a cache (RFC 1035), and connects by name.
 //
-// A [Resolver] asks DNS servers over UDP, TCP, TLS (RFC 7858) or HTTPS (RFC 8484), reads the
-// hosts file, and remembers what was answered for as long as the answer holds. Requests for
-// one name that come together are one question. It does what getaddrinfo(3) of a host
-// without further modules does; multicast DNS and the modules of nsswitch.conf(5) it does
-// not have.
+// A [Resolver] asks DNS servers over UDP, TCP (RFC 7766), TLS (RFC 7858) or HTTPS (RFC 8484),
+// reads the hosts file, and remembers what was answered for as long as the answer holds (RFC
+// 2308, RFC 9520). Requests for one name that come together are one question. It does what
+// getaddrinfo(3) of a host without further modules does; multicast DNS and the modules of
+// nsswitch.conf(5) it does not have. It does not validate DNSSEC.
 //
 // A [Dialer] connects to a name's addresses, raced as RFC 8305 describes.
 //
 //	r := &resolver.Resolver{}                // the system's servers and hosts file
+//	defer r.Close()
 //	addrs, err := r.LookupNetIP(ctx, "ip", "www.example.org")
 //	conn, err := resolver.Dialer{Lookup: r}.Dial(ctx, "tcp", "www.example.org", 443)
+//
+// # Errors
+//
+// A lookup that fails is a *net.DNSError, as of package net: IsNotFound is set if the name, or
+// a record of the type asked for, does not exist; IsTimeout if no server answered in time or
+// the context ended, whose error it wraps; IsTemporary for a server's failure. Its Server is
+// the one that was asked. An error that is no *net.DNSError is of this side: [ErrBusy],
+// net.ErrClosed after Close, errors.ErrUnsupported, or a syscall.Errno such as EMFILE.
 package resolver
 
 import (
@@ -39,16 +48,22 @@ const (
 )
 
 // Resolver is a stub resolver with a cache. The zero value asks the servers of resolv.conf. A
-// Resolver may be used by many goroutines at once; its fields must not change once it is
-// used. Close ends it.
+// Resolver may be used by many goroutines at once; its fields must not change, and it must not
+// be copied, once it is used. It keeps sockets, connections and goroutines for some seconds
+// after the last question; [Resolver.Close] ends them at once.
+//
+// It is bounded: 10,000 entries or 8 MiB of cache, 4,096 questions that are being asked, 48
+// sockets and 4 connections for each server. A question, with all its repetitions, takes at
+// most 10 s.
 type Resolver struct {
-	// Servers are asked in this order; one that is silent is passed over while others
-	// answer. Names are then asked as they are, without a search list. Empty: the
-	// system's, with its search list and options. resolv.conf is read again when it
-	// changes.
+	// Servers are asked in this order, the next as well when one does not answer within
+	// 300 ms; one that was silent is asked last for 30 s. Names are then asked as they are,
+	// without a search list. Empty: the system's, with its search list and options.
+	// resolv.conf is read again when it changes.
 	Servers []Server
 
-	// NoHosts leaves the hosts file out. It is read again when it changes.
+	// NoHosts leaves the hosts file out. It is read again when it changes; one of more
+	// than 64 KiB beside the lookups, which use what was read before until then.
 	NoHosts bool
 
 	// Stale is how long past its time an answer may serve while no server answers (RFC
@@ -59,7 +74,7 @@ type Resolver struct {
 	// makes forgery harder, but some servers do not repeat it.
 	MixCase bool
 
-	// RootCAs judge the certificates of servers; nil: the system's.
+	// RootCAs verify the certificates of servers; nil: the system's.
 	RootCAs *x509.CertPool
 
 	// Dial opens the connections to servers; network is "udp" or "tcp", address an IP
@@ -67,7 +82,7 @@ type Resolver struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Sockets bounds the descriptors that wait for one server over UDP; 0: 48. Questions
-	// share them.
+	// share them. Each has a random source port (RFC 5452), used for 64 questions or 5 s.
 	Sockets int
 
 	resolvConf, hostsPath string // for tests; empty: the system's
@@ -87,18 +102,22 @@ type Resolver struct {
 	turn                              atomic.Uint32 // of options rotate
 }
 
-// View is a Resolver as one group of clients sees it. A cached answer shows that somebody
-// asked for a name lately, so groups share none.
+// View is a [Resolver] as one group of clients sees it: a cached answer shows that somebody
+// asked for the name lately, so groups share none. [Resolver.For] and [Resolver.Uncached] make
+// one; the zero View panics. It holds nothing, can be copied, and may be used by many
+// goroutines at once.
 type View struct {
 	r       *Resolver
 	group   string
 	noCache bool
 }
 
-// For returns the view of the group of that name. All clients of one name share answers.
+// For returns the view of the group of that name. Clients of one group share answers, and the
+// questions that are being asked.
 func (r *Resolver) For(group string) View { return View{r: r, group: group} }
 
-// Uncached returns the view of clients of which each question is asked anew.
+// Uncached returns the view of clients that share nothing: each lookup is a question of its
+// own, whose answer is not remembered. The hosts file counts all the same.
 func (r *Resolver) Uncached() View { return View{r: r, noCache: true} }
 
 // Answer is what is known of a name.
@@ -127,9 +146,9 @@ type flight struct {
 
 type waiter struct{ done func(*entry, bool) }
 
-// Lookup asks for the records of one type. The error is a *net.DNSError: IsNotFound if the
-// name, or a record of that type, does not exist; IsTimeout if no server answered. It is none
-// if no server could be asked: ErrBusy, a syscall.Errno such as EMFILE, net.ErrClosed.
+// Lookup returns the records of one type: [A], [AAAA] or [PTR]; of others errors.ErrUnsupported.
+// When ctx ends the lookup does, but the question is asked to its end, and its answer remembered.
+// Errors are those of the package's description.
 func (v View) Lookup(ctx context.Context, name string, typ Type) (Answer, error) {
 	type outcome struct {
 		Answer
@@ -154,8 +173,9 @@ func contextError(ctx context.Context, name string) error {
 	}
 }
 
-// Ask is Lookup without waiting: it calls done once, perhaps before it returns, and from
-// any goroutine. done must not wait. After cancel it is perhaps not called.
+// Ask is [View.Lookup] without waiting: it calls done once, perhaps before it returns, and from
+// any goroutine. done must not wait. After cancel it is perhaps not called. cancel may be called
+// more than once.
 func (v View) Ask(name string, typ Type, done func(Answer, error)) (cancel func()) {
 	none := func() {}
 	if typ != A && typ != AAAA && typ != PTR {
