@@ -50,8 +50,9 @@ func (e *Engine) acceptors(l net.Listener) (all []net.Listener) {
 	return all
 }
 
-// inLoopOf has the loop of l, which acceptors returned, run f.
-func inLoopOf(l net.Listener, f func()) {
+// inLoopOf has the loop of l, which acceptors returned, run f. If Engine.Close has ended the
+// loop, inLoopOf closes l and returns false.
+func inLoopOf(l net.Listener, f func()) bool {
 	a := l.(*acceptor)
 	t := a.task
 	t.start(func() {
@@ -64,7 +65,12 @@ func inLoopOf(l net.Listener, f func()) {
 		f()
 		t.loop.doors = slices.DeleteFunc(t.loop.doors, func(one *task) bool { return one == t })
 	})
-	t.loop.post(t, true)
+	if t.loop.post(t, true) {
+		return true
+	}
+	t.close()
+	t.loop.engine.leave()
+	return false
 }
 
 func asideTask(l net.Listener, f func()) bool {

@@ -45,15 +45,22 @@ func (l *Listener) Each(f func(net.Listener) error) error {
 		once  sync.Once
 		first error
 	)
+	fail := func(err error) {
+		once.Do(func() { first = err })
+		l.Close()
+	}
 	for _, part := range parts {
 		all.Add(1)
-		inLoopOf(part, func() {
+		begun := inLoopOf(part, func() {
 			defer all.Done()
 			if err := f(part); err != nil {
-				once.Do(func() { first = err })
-				l.Close()
+				fail(err)
 			}
 		})
+		if !begun {
+			all.Done()
+			fail(net.ErrClosed)
+		}
 	}
 	all.Wait()
 	return first

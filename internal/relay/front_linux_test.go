@@ -40,7 +40,10 @@ func startFromTask(e *Engine, p Pair) *Relay {
 		}
 		started <- e.Start(p)
 	})
-	l.post(t, true)
+	if !l.post(t, true) {
+		e.leave()
+		return e.Start(p)
+	}
 	return <-started
 }
 
@@ -576,5 +579,29 @@ func closedFarOfFile(t *testing.T, _ *Engine, c net.Conn, far *net.TCPConn) {
 	far.Close()
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("read ended with %v", err)
+	}
+}
+
+// An engine that was closed before a listener's loops begin does not leave Each waiting.
+func TestEachOfClosedEngine(t *testing.T) {
+	e := &Engine{Loops: 1}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	parts := e.acceptors(l)
+	if len(parts) != 1 {
+		t.Fatalf("%d acceptors, want 1", len(parts))
+	}
+	e.Close()
+	if inLoopOf(parts[0], func() { t.Error("called in a loop that has ended") }) {
+		t.Error("a loop that has ended began a task")
+	}
+	if !parts[0].(*acceptor).isClosed() {
+		t.Error("the acceptor is open")
+	}
+	if e.running != 0 {
+		t.Errorf("%d tasks are running", e.running)
 	}
 }

@@ -19,7 +19,7 @@ func (e *Engine) keep()                                 {}
 func (*eventLoops) cut(error)                           {}
 func (*eventLoops) stop()                               {}
 
-func inLoopOf(net.Listener, func())       {}
+func inLoopOf(net.Listener, func()) bool  { return false }
 func beginTask(net.Conn, func()) bool     { return false }
 func asideTask(net.Listener, func()) bool { return false }
 func leaveTask(c net.Conn) net.Conn       { return c }

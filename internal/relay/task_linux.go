@@ -274,17 +274,19 @@ type post struct {
 	begin bool  // otherwise it has been cut
 }
 
-// post has the loop see to t, or begin it. It may be called from any goroutine.
-func (l *eventLoop) post(t *task, begin bool) {
+// post has the loop see to t, or begin it. It returns false if the loop has ended, and then t
+// is over or never begins. It may be called from any goroutine.
+func (l *eventLoop) post(t *task, begin bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stopping {
-		return // t is over
+		return false
 	}
 	l.posts = append(l.posts, post{t, begin})
 	if len(l.posts) == 1 {
 		l.ring()
 	}
+	return true
 }
 
 // ring wakes the loop, which must not have ended.
