@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"hosier/internal/daemon"
+
 	"github.com/spf13/cobra"
 )
 
@@ -23,7 +25,7 @@ network.`,
 			if args[0] == "" {
 				return usageError{errors.New("the name of the file is empty, as if from a variable that is not set")}
 			}
-			c, err := source{file: args[0]}.load()
+			c, err := daemon.Source{File: args[0]}.Load()
 			if err != nil || quiet {
 				return err
 			}

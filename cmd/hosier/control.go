@@ -2,84 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
-	"time"
 
-	"hosier/internal/listen"
+	"hosier/internal/daemon"
 )
-
-const reloadTimeout = time.Minute // tors may have to be looked for
-
-func statusSocket(dir string) string { return filepath.Join(dir, "hosier.sock") }
-
-// openControl opens the socket in the state directory by which hosier status, hosier reload
-// and hosier console find this one. It belongs to its owner alone. Where no other hosier could
-// harm this one by the same directory, that there is none is no reason not to serve; and
-// where there is nothing to reload or to open in a browser, it is not worth a warning.
-func (d *daemon) openControl(ctx context.Context, g *generation) (net.Listener, error) {
-	if err := checkNamedStateDir(g.config.StateDir); err != nil {
-		return nil, err
-	}
-	tors, spawned := false, false
-	for _, x := range g.exits {
-		tors, spawned = tors || x.pool != nil, spawned || x.dir != ""
-	}
-	l, err := listenControl(ctx, g.config.StateDir)
-	if err != nil && spawned {
-		return nil, err // another hosier may run daemons in the same directories
-	}
-	if err != nil {
-		level := slog.LevelInfo
-		if tors || d.source.file != "" || g.config.Admin != "" {
-			level = slog.LevelWarn
-		}
-		d.every.Log(ctx, level, "hosier status, hosier reload and hosier console will not find this one", "error", err)
-		return nil, nil
-	}
-	return l, nil
-}
-
-// serveControl answers at the socket, once all is there that may be asked about.
-func (d *daemon) serveControl(ctx context.Context, l net.Listener) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), statusTimeout/2)
-		defer cancel()
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(d.report(ctx)) // the client sees it if it fails
-	})
-	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
-		if err := d.reload(context.WithoutCancel(ctx)); err != nil {
-			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-		}
-	})
-	srv := &http.Server{Handler: mux, ReadTimeout: statusTimeout, WriteTimeout: reloadTimeout}
-	go srv.Serve(l)
-	d.control = srv
-}
-
-// listenControl makes the socket. Its error says what to do.
-func listenControl(ctx context.Context, asked string) (net.Listener, error) {
-	dir, err := stateDir(asked)
-	if err != nil {
-		return nil, err
-	}
-	path := statusSocket(dir)
-	if err := listen.CheckPath(path); err != nil {
-		return nil, fmt.Errorf("state directory: %s: %w (--state-dir)", path, err)
-	}
-	if err := listen.RemoveStale(path); err != nil {
-		return nil, fmt.Errorf("%s: %w; give each hosier a --state-dir of its own", path, err)
-	}
-	return listen.Privately(func() (net.Listener, error) { return new(net.ListenConfig).Listen(ctx, "unix", path) })
-}
 
 // notFound says that no hosier answers at the socket of a state directory.
 type notFound struct {
@@ -102,7 +32,7 @@ func askControl(ctx context.Context, dir, method, path string) (*http.Response, 
 	transport := &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", statusSocket(dir))
+			return new(net.Dialer).DialContext(ctx, "unix", daemon.ControlSocket(dir))
 		},
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://hosier"+path, nil)
@@ -114,7 +44,7 @@ func askControl(ctx context.Context, dir, method, path string) (*http.Response, 
 		return nil, &notFound{dir, op.Err}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s of %s: %w", path, statusSocket(dir), err)
+		return nil, fmt.Errorf("%s of %s: %w", path, daemon.ControlSocket(dir), err)
 	}
 	return resp, nil
 }

@@ -9,13 +9,14 @@ import (
 
 	"hosier/egress/tor"
 	"hosier/internal/config"
+	"hosier/internal/daemon"
 	"hosier/internal/policy"
 	"hosier/internal/users"
 	"hosier/internal/via"
 )
 
 func explainCommand() *cobra.Command {
-	var s source
+	var s daemon.Source
 	var q policy.Question
 	cmd := &cobra.Command{
 		Use:   "explain [--config FILE] [--listener NAME] [--client ADDR] [--user NAME] URL",
@@ -29,8 +30,8 @@ The exit code is 1 if the request would be refused.`,
   hosier explain --via tor 192.0.2.1:443`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s.flags, q.Target = flagsOf(cmd.Flags()), args[0]
-			c, err := s.load()
+			s.Flags, q.Target = flagsOf(cmd.Flags()), args[0]
+			c, err := s.Load()
 			if err != nil {
 				return err
 			}
@@ -46,7 +47,7 @@ The exit code is 1 if the request would be refused.`,
 		},
 	}
 	f := cmd.Flags()
-	configFlag(f, &s.file, "read the configuration `FILE`")
+	configFlag(f, &s.File, "read the configuration `FILE`")
 	f.StringVar(&q.Listener, "listener", "", "by the listener of this `NAME` or address (default the first)")
 	f.StringVar(&q.Client, "client", "", "asked by a client at this `ADDR` (default 127.0.0.1)")
 	f.StringVar(&q.User, "user", "", "asked by this user, who has logged in")
@@ -80,9 +81,9 @@ func offlinePool(c *config.Config) func(*config.Egress) (*tor.Pool, error) {
 		if err != nil {
 			return p, err
 		}
-		dir, err := stateDirPath(c.StateDir)
+		dir, err := daemon.StateDirPath(c.StateDir)
 		if err == nil {
-			p.Key, err = tor.ReadKey(filepath.Join(dir, keyFile))
+			p.Key, err = tor.ReadKey(filepath.Join(dir, daemon.KeyFile))
 		}
 		if err != nil {
 			err = fmt.Errorf("which cannot be known here: %w", err)

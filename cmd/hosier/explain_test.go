@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"hosier/internal/daemon"
 	"hosier/internal/sockstest"
 	"hosier/proxy"
 	"hosier/socks"
@@ -81,7 +82,7 @@ func TestExplainNamesTheMember(t *testing.T) {
 func TestExplainUnknownKey(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, keyFile), []byte(strings.Repeat("ab", 32)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, daemon.KeyFile), []byte(strings.Repeat("ab", 32)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	users := filepath.Join(dir, "users")

@@ -89,27 +89,3 @@ func TestReloadOfCutFile(t *testing.T) {
 		t.Errorf("nothing is said of a line that is missing at the end:\n%s", outcome)
 	}
 }
-
-func TestCut(t *testing.T) {
-	for _, c := range []struct {
-		before, text string
-		lines        int
-		inLine       bool
-	}{
-		{"a\nb\n", "a\nb\n", 0, false},
-		{"a\nb\n", "a\nc\n", 0, false},
-		{"a\nb\n", "a\nb", 0, false},
-		{"a\nb\n\n", "a\nb\n", 0, false},
-		{"a\nb\n", "a\n", 1, false},
-		{"a\r\nb\r\n", "a", 1, false},
-		{"a\nb\n", "a", 1, false},
-		{"a\nbc\nd\n", "a\nb", 2, true},
-		{"a\nb\n", "", 2, false},
-		{"", "", 0, false},
-		{"", "a", 0, false},
-	} {
-		if lines, inLine := cut([]byte(c.before), []byte(c.text)); inLine != c.inLine || lines != c.lines {
-			t.Errorf("%q of %q: %d, %v", c.text, c.before, lines, inLine)
-		}
-	}
-}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hosier/internal/daemon"
 	"hosier/internal/printable"
 )
 
@@ -46,12 +47,6 @@ const (
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
-
-// mistakes are those of a configuration: a line each, with its place in front. Who reads them
-// may be an editor that goes there.
-type mistakes struct{ error }
-
-func (e mistakes) Unwrap() error { return e.error }
 
 // printed is a failure that stands on standard error already.
 type printed struct{ error }
@@ -91,13 +86,13 @@ has names looked up where the way out ends: on this host, by another proxy, or i
 	if told := (printed{}); errors.As(err, &told) {
 		return exitFailed
 	}
-	if wrong := (mistakes{}); errors.As(err, &wrong) {
+	if wrong := (daemon.Mistakes{}); errors.As(err, &wrong) {
 		fmt.Fprintln(stderr, printable.Lines(wrong.Error()))
 		return exitUsage
 	}
 	fmt.Fprintf(stderr, "hosier: %s\n", printable.Lines(err.Error())) // it may quote another server
-	usage := usageError{}
-	if started && !errors.As(err, &usage) {
+	usage, ofDaemon := usageError{}, daemon.UsageError{}
+	if started && !errors.As(err, &usage) && !errors.As(err, &ofDaemon) {
 		return exitFailed
 	}
 	fmt.Fprintln(stderr, "hosier: for the options, run it with --help")

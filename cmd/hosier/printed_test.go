@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"hosier/egress/tor"
+	"hosier/internal/daemon"
 	"hosier/internal/printable"
 	"hosier/probe"
 )
@@ -26,7 +27,7 @@ func wantPrintable(t *testing.T, what, text string) {
 func TestPrintedIsPrintable(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	status := statusReport{Tor: []tor.Status{{Name: evil, Error: evil, Phase: evil, Version: evil}}}
+	status := report{daemon.Report{Tor: []tor.Status{{Name: evil, Error: evil, Phase: evil, Version: evil}}}}
 	for _, asJSON := range []bool{false, true} {
 		b.Reset()
 		if err := status.print(&b, asJSON); err != nil {
@@ -34,7 +35,7 @@ func TestPrintedIsPrintable(t *testing.T) {
 		}
 		wantPrintable(t, "status", b.String())
 	}
-	var back statusReport
+	var back daemon.Report
 	if err := json.Unmarshal(b.Bytes(), &back); err != nil || back.Tor[0].Error != evil {
 		t.Errorf("status --json: %v, %q", err, back.Tor[0].Error)
 	}

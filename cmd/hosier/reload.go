@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+
+	"hosier/internal/daemon"
 
 	"github.com/spf13/cobra"
 )
@@ -34,7 +35,7 @@ func reload(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("state directory (--state-dir): %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, daemon.ReloadTimeout)
 	defer cancel()
 	resp, err := askControl(ctx, dir, http.MethodPost, "/reload")
 	if err != nil {
@@ -48,5 +49,5 @@ func reload(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
-	return mistakes{errors.New(strings.TrimSpace(string(text)))}
+	return daemon.NewMistakes(strings.TrimSpace(string(text)))
 }

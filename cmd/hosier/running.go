@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"net"
 	"os"
+
+	"hosier/internal/daemon"
 )
 
 // serviceStateDir is the state directory of the systemd service (StateDirectory=hosier).
@@ -17,7 +19,7 @@ const runningDirUsage = stateDirUsage + "; where no hosier listens there, " + se
 // the one that asked or the environment names; else that of the home directory, and where no
 // hosier listens there, that of the service, so that root need not name it.
 func runningStateDir(asked, service string) (string, error) {
-	dir, err := stateDirPath(asked)
+	dir, err := daemon.StateDirPath(asked)
 	if asked != "" || os.Getenv("STATE_DIRECTORY") != "" {
 		return dir, err
 	}
@@ -32,7 +34,7 @@ func runningStateDir(asked, service string) (string, error) {
 
 // listensIn returns nil if a hosier listens in the state directory.
 func listensIn(dir string) error {
-	c, err := net.Dial("unix", statusSocket(dir))
+	c, err := net.Dial("unix", daemon.ControlSocket(dir))
 	if err == nil {
 		c.Close()
 	}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"hosier/internal/daemon"
 )
 
 func TestRunningStateDir(t *testing.T) {
@@ -22,7 +24,7 @@ func TestRunningStateDir(t *testing.T) {
 		if socket == "" {
 			return dir
 		}
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: statusSocket(dir), Net: "unix"})
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: daemon.ControlSocket(dir), Net: "unix"})
 		if err != nil {
 			t.Fatal(err)
 		}

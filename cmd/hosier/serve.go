@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -15,9 +15,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"hosier/egress/tor"
 	"hosier/internal/config"
+	"hosier/internal/daemon"
 	"hosier/internal/logging"
-	"hosier/internal/users"
 )
 
 // serveOptions are what the command line says beside the keys of a configuration.
@@ -52,7 +53,7 @@ with MemoryMax=) count as GOMEMLIMIT, unless that is set.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			spareProcessor()
 			collectEarly()
-			s := source{file: o.config, flags: flagsOf(cmd.Flags()), verbose: o.verbose}
+			s := daemon.Source{File: o.config, Flags: flagsOf(cmd.Flags()), Verbose: o.verbose}
 			return serve(cmd.Context(), s, cmd.ErrOrStderr())
 		},
 	}
@@ -61,6 +62,17 @@ with MemoryMax=) count as GOMEMLIMIT, unless that is set.`,
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log a line a connection, with its target")
 	configFlags(f)
 	return cmd
+}
+
+// configFlag adds --config. An empty name is an error, since it is mostly a variable that is
+// not set, and without a file requests go directly.
+func configFlag(f *pflag.FlagSet, to *string, usage string) {
+	f.Func("config", usage, func(file string) error {
+		if *to = file; file == "" {
+			return errors.New("it is empty, as if from a variable that is not set; name a file, or leave it out")
+		}
+		return nil
+	})
 }
 
 // configFlags are the flags that stand for keys of the same name at the top of a file.
@@ -107,45 +119,6 @@ func flagsOf(f *pflag.FlagSet) (all []config.Flag) {
 	return all
 }
 
-// readable does not open what is no regular file: it might wait for a pipe for ever.
-func readable(path string) error {
-	info, err := os.Stat(path)
-	if err == nil && info.IsDir() {
-		return errors.New("it is a directory")
-	}
-	if err == nil && info.Mode().IsRegular() {
-		var f *os.File
-		if f, err = os.Open(path); err == nil {
-			return f.Close()
-		}
-	}
-	if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
-		err = bad.Err
-	}
-	return err
-}
-
-// userNames returns who stands in a file of users, or the mistakes in it with their places.
-func userNames(file string) ([]string, error) {
-	list, err := users.Load(file)
-	if err == nil {
-		return list.Names(), nil
-	}
-	all := []error{err}
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		all = many.Unwrap()
-	}
-	var placed config.Errors
-	for _, err := range all {
-		line := (*users.LineError)(nil)
-		if !errors.As(err, &line) {
-			return nil, err
-		}
-		placed = append(placed, &config.Error{File: line.File, Line: line.Line, Column: 1, Text: line.Text})
-	}
-	return nil, placed
-}
-
 // spareProcessor lets Go run one thread more than there are processors. An event loop
 // of the relay that sleeps in the kernel holds one; without a spare, whatever wakes it
 // waits for Go's scheduler to notice.
@@ -166,35 +139,38 @@ func collectEarly() {
 }
 
 // serve runs until ctx ends, and then for the drain.
-func serve(ctx context.Context, s source, stderr io.Writer) error {
-	text, err := s.read()
+func serve(ctx context.Context, s daemon.Source, stderr io.Writer) error {
+	text, err := s.Read()
 	if err != nil {
 		return err
 	}
-	c, err := s.parse(text)
+	c, err := s.Parse(text)
 	if err != nil {
 		return err
 	}
 	surviveBrokenPipes()
 	queue := logging.NewQueue(stderr, logging.Notice(c.Log.JSON))
 	defer queue.Close(flushTime)
-	d := newDaemon(s, c, screenOn(stderr, queue))
-	d.text = text
+	lines := screenOn(stderr, queue)
+	d := daemon.New(c, lines, daemon.Options{
+		Source: s, Text: text, Version: version(),
+		Bootstraps: func(log *slog.Logger) func(string, tor.Status) { return newBootstraps(lines, log).changed },
+	})
 	// Whoever sees that it listens may send a SIGHUP, which would otherwise end it.
 	hangup := make(chan os.Signal, 1)
-	notifyHangup(hangup, s.file != "")
+	notifyHangup(hangup, s.File != "")
 	defer signal.Stop(hangup)
-	if err := d.start(ctx, c); err != nil {
-		return errors.Join(err, d.close())
+	if err := d.Start(ctx, c); err != nil {
+		return errors.Join(err, d.Close())
 	}
-	limitMemory(os.DirFS("/"), d.log)
+	limitMemory(os.DirFS("/"), d.Log())
 	// What was only needed to start goes, and the collector's own books, which it begins in
 	// its first two rounds, are there before a client is.
 	runtime.GC()
 	runtime.GC()
-	err = d.run(ctx, hangup)
-	if err = errors.Join(err, d.close()); err != nil {
-		fmt.Fprintf(d.stderr, "hosier: %v\n", err)
+	err = d.Run(ctx, hangup)
+	if err = errors.Join(err, d.Close()); err != nil {
+		fmt.Fprintf(lines, "hosier: %v\n", err)
 		return printed{err}
 	}
 	return nil

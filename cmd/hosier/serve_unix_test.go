@@ -3,13 +3,11 @@
 package main
 
 import (
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 
 	"hosier/internal/config"
 )
@@ -36,26 +34,4 @@ func TestFlagsAreKeys(t *testing.T) {
 			t.Errorf("--%s is a flag and no key", f.Name)
 		}
 	})
-}
-
-// A directory is no file to read, and a pipe is not waited for.
-func TestReadable(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	file, pipe := filepath.Join(dir, "file"), filepath.Join(dir, "pipe")
-	writeFile(t, file, "")
-	if err := unix.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string]string{
-		file: "", pipe: "", dir: "it is a directory", filepath.Join(dir, "none"): unix.ENOENT.Error(),
-	} {
-		got := ""
-		if err := readable(path); err != nil {
-			got = err.Error()
-		}
-		if got != want {
-			t.Errorf("%s: %q, want %q", path, got, want)
-		}
-	}
 }

@@ -9,5 +9,3 @@ func notifyHangup(chan<- os.Signal, bool) {}
 
 // surviveBrokenPipes has nothing to do: there is no SIGPIPE.
 func surviveBrokenPipes() {}
-
-func monotonic() int64 { return 0 }

@@ -20,12 +20,3 @@ func notifyHangup(c chan<- os.Signal, hasFile bool) {
 // surviveBrokenPipes has a write to a pipe without a reader fail. Go ends the program by
 // SIGPIPE if that is standard output or error, unless it asks for that signal.
 func surviveBrokenPipes() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) }
-
-// monotonic is the clock that systemd wants with RELOADING=1, in microseconds.
-func monotonic() int64 {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
-		return 0
-	}
-	return t.Nano() / 1000
-}

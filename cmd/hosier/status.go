@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -16,39 +15,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"hosier/egress/tor"
+	"hosier/internal/daemon"
 	"hosier/internal/printable"
 )
 
 const (
-	statusTimeout = 5 * time.Second
-	maxStatus     = 1 << 20 // bytes of an answer
+	maxStatus = 1 << 20 // bytes of an answer
 )
-
-// statusReport is how a running hosier is.
-type statusReport struct {
-	Version     string           `json:"version"`
-	PID         int              `json:"pid"`
-	Started     time.Time        `json:"started"`
-	Ready       bool             `json:"ready"`            // at least one egress can serve
-	Config      string           `json:"config,omitempty"` // the file
-	Loaded      time.Time        `json:"loaded"`           // when the configuration in force was read
-	Admin       string           `json:"admin,omitempty"`  // http://host:port or unix:/path
-	Connections int              `json:"connections"`      // that are open
-	Listeners   []listenerStatus `json:"listeners"`
-	Egresses    []egressStatus   `json:"egresses"`
-	Tor         []tor.Status     `json:"tor"`
-}
-
-type listenerStatus struct {
-	Name    string   `json:"name"`
-	Address string   `json:"address"`
-	Traits  []string `json:"traits"` // such as "TLS" and "users"
-}
-
-type egressStatus struct {
-	Name  string `json:"name"`
-	Ready bool   `json:"ready"`
-}
 
 func statusCommand() *cobra.Command {
 	var dir string
@@ -62,11 +35,11 @@ whether it is ready, its version, how far it has bootstrapped, whether it can bu
 open streams, and its last error. A dash is what is not known, such as without a control port.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			report, err := askStatus(cmd.Context(), dir)
+			answer, err := askStatus(cmd.Context(), dir)
 			if err != nil {
 				return err
 			}
-			return report.print(cmd.OutOrStdout(), asJSON)
+			return report{answer}.print(cmd.OutOrStdout(), asJSON)
 		},
 	}
 	f := cmd.Flags()
@@ -78,48 +51,30 @@ open streams, and its last error. A dash is what is not known, such as without a
 const stateDirUsage = "where hosier keeps its isolation key, admin token, tors' data and socket of hosier status: `DIR` " +
 	"(default $STATE_DIRECTORY, $XDG_STATE_HOME/hosier or ~/.local/state/hosier)"
 
-// report returns how this hosier is.
-func (d *daemon) report(ctx context.Context) statusReport {
-	g := d.current.Load()
-	r := statusReport{
-		Version: version(), PID: os.Getpid(), Started: d.started, Ready: d.ready(ctx) == nil,
-		Config: d.source.file, Loaded: g.loaded, Admin: d.adminAt, Connections: d.server.Open(),
-	}
-	for i := range g.config.Listeners {
-		l := &g.config.Listeners[i]
-		r.Listeners = append(r.Listeners, listenerStatus{d.listenerName(g.at[l.Name]), g.at[l.Name], traitsOf(l)})
-	}
-	for _, e := range g.config.Egresses {
-		x := g.exits[e.Name]
-		r.Egresses = append(r.Egresses, egressStatus{x.name, x.ready()})
-		if x.pool != nil {
-			r.Tor = append(r.Tor, x.pool.Status(ctx)...)
-		}
-	}
-	return r
-}
-
 // askStatus asks the hosier of the state directory.
-func askStatus(ctx context.Context, dir string) (report statusReport, err error) {
+func askStatus(ctx context.Context, dir string) (answer daemon.Report, err error) {
 	if dir, err = runningStateDir(dir, serviceStateDir); err != nil {
-		return report, fmt.Errorf("state directory (--state-dir): %w", err)
+		return answer, fmt.Errorf("state directory (--state-dir): %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	ctx, cancel := context.WithTimeout(ctx, daemon.StatusTimeout)
 	defer cancel()
 	resp, err := askControl(ctx, dir, http.MethodGet, "/status")
 	if err != nil {
-		return report, err
+		return answer, err
 	}
 	defer resp.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(&report); err != nil {
-		return report, fmt.Errorf("status from %s: %w", statusSocket(dir), err)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(&answer); err != nil {
+		return answer, fmt.Errorf("status from %s: %w", daemon.ControlSocket(dir), err)
 	}
-	return report, nil
+	return answer, nil
 }
+
+// report is a [daemon.Report] for people.
+type report struct{ daemon.Report }
 
 // print writes the report as a table, or as JSON. Nothing in it drives a terminal: root may ask a
 // service that it does not trust.
-func (r statusReport) print(w io.Writer, asJSON bool) error {
+func (r report) print(w io.Writer, asJSON bool) error {
 	var b bytes.Buffer
 	if !asJSON {
 		if err := r.printTables(&b); err != nil {
@@ -130,7 +85,7 @@ func (r statusReport) print(w io.Writer, asJSON bool) error {
 	}
 	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
-	if err := e.Encode(r); err != nil {
+	if err := e.Encode(r.Report); err != nil {
 		return err
 	}
 	_, err := w.Write(printable.JSON(b.Bytes()))
@@ -138,7 +93,7 @@ func (r statusReport) print(w io.Writer, asJSON bool) error {
 }
 
 // printTables writes what is true of every hosier, and the tors below it.
-func (r statusReport) printTables(w io.Writer) error {
+func (r report) printTables(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	r.printProcess(table)
 	if len(r.Tor) == 0 {
@@ -156,7 +111,7 @@ func (r statusReport) printTables(w io.Writer) error {
 }
 
 // printProcess writes what is true of every hosier, a line each.
-func (r statusReport) printProcess(w io.Writer) {
+func (r report) printProcess(w io.Writer) {
 	word := map[bool]string{true: "ready", false: "cannot serve"}
 	fmt.Fprintf(w, "hosier\t%s, %s, pid %d, since %s\n", word[r.Ready], r.Version, r.PID, r.Started.Local().Format(time.DateTime))
 	if r.Config != "" {

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"hosier/egress/tor"
+	"hosier/internal/daemon"
 	"hosier/internal/tornet"
 	"hosier/socks"
 )
@@ -75,7 +76,7 @@ func (s spawner) greeted(t *testing.T, proxy string) {
 func tors(t *testing.T, state string) []tor.Status {
 	t.Helper()
 	got := runProgram(t, "", "hosier", "status", "--json", "--state-dir", state)
-	var report statusReport
+	var report daemon.Report
 	if err := json.Unmarshal([]byte(got.stdout), &report); err != nil || got.code != exitOK {
 		t.Fatalf("hosier status: %v, exit code %d: %s%s", err, got.code, got.stdout, got.stderr)
 	}

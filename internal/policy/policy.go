@@ -121,7 +121,7 @@ func (l *Listener) enter(r *socks.Request, s *State) (rule string, err error) {
 	switch {
 	case r.User == "" && l.TLSClientCA != "":
 		return "", fmt.Errorf("the listener %s is for clients with a certificate, and the request has no user: %w", l.Name, socks.NotAllowed)
-	case r.User == "" && l.AsksPassword():
+	case l.AsksPassword() && (r.User == "" || r.Version == socks.V4):
 		return "", fmt.Errorf("%w (%s): %w", ErrNoPassword, l.Name, socks.NotAllowed)
 	case l.AsksPassword() && s.HasUser != nil:
 		return "", s.HasUser(l.Users, r.User)

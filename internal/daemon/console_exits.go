@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 // consoleEgresses are the ways out of the configuration in force. All tors are asked at
 // once, as long as ctx lasts.
-func (d *daemon) consoleEgresses(ctx context.Context) []console.Egress {
+func (d *Daemon) consoleEgresses(ctx context.Context) []console.Egress {
 	g := d.current.Load()
 	all := make([]console.Egress, len(g.config.Egresses))
 	var group sync.WaitGroup

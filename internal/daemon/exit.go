@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -246,7 +246,7 @@ func spawn(ctx context.Context, e config.Egress, asked string, n int) ([]tor.Mem
 	if e.Torrc != "" {
 		var err error
 		if lines, err = os.ReadFile(e.Torrc); err != nil {
-			return nil, "", usageError{fmt.Errorf("torrc: %w", err)}
+			return nil, "", UsageError{fmt.Errorf("torrc: %w", err)}
 		}
 	}
 	dir, err := stateDir(asked)

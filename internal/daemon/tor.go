@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -39,7 +39,7 @@ func torPortsBeside(listeners []config.Listener) (all []string) {
 // still come, at boot or by hand, and is looked for with each request; these fail until then.
 func findMember(ctx context.Context, addresses []string, log *slog.Logger) ([]tor.Member, error) {
 	if len(addresses) == 0 {
-		return nil, usageError{errors.New("tor: hosier's own listeners have the ports 9050 and 9150, so no tor can be there: say where it is with tor://HOST:PORT")}
+		return nil, UsageError{errors.New("tor: hosier's own listeners have the ports 9050 and 9150, so no tor can be there: say where it is with tor://HOST:PORT")}
 	}
 	address := findTor(ctx, addresses)
 	if address != "" {
@@ -79,8 +79,8 @@ func answersSOCKS(ctx context.Context, address string) bool {
 	return err == nil && answer[0] == 5
 }
 
-// keyFile is in the state directory.
-const keyFile = "isolation.key"
+// KeyFile is the name of the file of the isolation key in the state directory.
+const KeyFile = "isolation.key"
 
 // loadKey reads the key of the isolation hash, or makes it. A state directory that
 // nobody named and that cannot be had costs no more than that replicas and restarts
@@ -89,7 +89,7 @@ func loadKey(dir string, needed bool, log *slog.Logger) (tor.Key, error) {
 	path, err := stateDir(dir)
 	if err == nil {
 		var k tor.Key
-		if k, err = tor.LoadKey(filepath.Join(path, keyFile)); err == nil {
+		if k, err = tor.LoadKey(filepath.Join(path, KeyFile)); err == nil {
 			return k, nil
 		}
 	}
@@ -104,7 +104,7 @@ func loadKey(dir string, needed bool, log *slog.Logger) (tor.Key, error) {
 // and makes it if need be. One that other users own or may write in is refused: what stands
 // there would be theirs, the admin token among it.
 func stateDir(dir string) (string, error) {
-	dir, err := stateDirPath(dir)
+	dir, err := StateDirPath(dir)
 	if err == nil {
 		err = private.MkdirAll(dir)
 	}
@@ -127,8 +127,8 @@ func checkNamedStateDir(dir string) error {
 	return fmt.Errorf("state directory (--state-dir): %w", err)
 }
 
-// stateDirPath chooses as systemd and the XDG specification say.
-func stateDirPath(dir string) (string, error) {
+// StateDirPath returns the directory without a look at it; it chooses as systemd and the XDG specification say.
+func StateDirPath(dir string) (string, error) {
 	if dir != "" {
 		return filepath.Abs(dir)
 	}

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 )
 
 // judgeLeak judges a request that may carry an address where a name was possible.
-func (d *daemon) judgeLeak(m leaks.Mode, ses *proxy.Session) (leaks.Verdict, error) {
+func (d *Daemon) judgeLeak(m leaks.Mode, ses *proxy.Session) (leaks.Verdict, error) {
 	verdict, err := d.leaks.Judge(m, ses.Request)
 	if verdict.Unsafe {
 		d.telemetry.Unsafe(ses)

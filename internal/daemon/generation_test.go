@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"io"
@@ -33,7 +33,7 @@ refuse = true
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDaemon(source{}, c, io.Discard)
+	d := New(c, io.Discard, Options{})
 	g, err := d.newGeneration(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestUsersOfGeneration(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "users")
 	toml := "via = \"direct\"\nusers = \"users\"\n"
-	var d *daemon
+	var d *Daemon
 	read := func(line string) *generation {
 		if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
 			t.Fatal(err)
@@ -90,7 +90,7 @@ func TestUsersOfGeneration(t *testing.T) {
 			t.Fatal(err)
 		}
 		if d == nil {
-			d = newDaemon(source{}, c, io.Discard)
+			d = New(c, io.Discard, Options{})
 		}
 		g, err := d.newGeneration(t.Context(), c)
 		if err != nil {

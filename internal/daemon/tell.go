@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -22,25 +22,25 @@ import (
 )
 
 // newTelemetry makes what reports connections.
-func (d *daemon) newTelemetry(l config.Log) *telemetry.Telemetry {
+func (d *Daemon) newTelemetry(l config.Log) *telemetry.Telemetry {
 	return telemetry.New(telemetry.Options{
 		Redactor:    d.redactor(l),
 		Log:         d.every,
 		Connections: l.Connections,
-		Version:     version(),
+		Version:     d.version,
 		Stages:      func() proxy.Stages { return d.server.Stages() },
 		Moved:       func() (up, down int64) { return d.server.Moved() },
 		Health:      d.health,
 	})
 }
 
-func (d *daemon) redactor(l config.Log) telemetry.Redactor {
+func (d *Daemon) redactor(l config.Log) telemetry.Redactor {
 	return telemetry.Redactor{Reveal: l.Reveal, Words: ownWords, Listener: d.listenerName}
 }
 
 // listenerName returns the name that the configuration has for the listener at an address, or
 // the address of one that a reload has closed.
-func (d *daemon) listenerName(at string) string {
+func (d *Daemon) listenerName(at string) string {
 	if g := d.current.Load(); g != nil && g.names[at] != "" {
 		return g.names[at]
 	}
@@ -70,7 +70,7 @@ func ownWords(err error) string {
 }
 
 // closed is told each connection at its end.
-func (d *daemon) closed(ses *proxy.Session) {
+func (d *Daemon) closed(ses *proxy.Session) {
 	d.limits.End(ses.ID)
 	if w, ok := ses.Egress.(*way); ok {
 		for _, x := range w.exits {
@@ -83,7 +83,7 @@ func (d *daemon) closed(ses *proxy.Session) {
 
 // tellSOCKS4 says why a SOCKS4 client was refused whose user does nothing wrong, and learns
 // nothing but 5B: not for each, and whether or not connections have lines.
-func (d *daemon) tellSOCKS4(ses *proxy.Session) {
+func (d *Daemon) tellSOCKS4(ses *proxy.Session) {
 	r := ses.Request
 	if r == nil || r.Version != socks.V4 || !errors.Is(ses.Err, policy.ErrNoPassword) {
 		return
@@ -97,7 +97,7 @@ func (d *daemon) tellSOCKS4(ses *proxy.Session) {
 
 // login counts what became of a login, and logs now and then that logins are held off: the
 // one who cannot get in may not be the one who was wrong.
-func (d *daemon) login(ses *proxy.Session, err error) {
+func (d *Daemon) login(ses *proxy.Session, err error) {
 	held := (*users.BackoffError)(nil)
 	switch {
 	case err == nil:
@@ -118,7 +118,7 @@ func (d *daemon) login(ses *proxy.Session, err error) {
 
 // trace returns what records the decision about a request, for the log at level debug; nil at
 // other levels.
-func (d *daemon) trace(ses *proxy.Session) *policy.Trace {
+func (d *Daemon) trace(ses *proxy.Session) *policy.Trace {
 	if !d.telemetry.Traces() {
 		return nil
 	}
@@ -134,7 +134,7 @@ func (d *daemon) trace(ses *proxy.Session) *policy.Trace {
 	return t
 }
 
-func (d *daemon) logTrace(ses *proxy.Session, t *policy.Trace) {
+func (d *Daemon) logTrace(ses *proxy.Session, t *policy.Trace) {
 	var lines []string
 	for _, s := range t.Steps {
 		lines = append(lines, s.Label+": "+s.Text)
@@ -143,7 +143,7 @@ func (d *daemon) logTrace(ses *proxy.Session, t *policy.Trace) {
 }
 
 // health is how each way out is, and each tor.
-func (d *daemon) health() (all []telemetry.Health) {
+func (d *Daemon) health() (all []telemetry.Health) {
 	g := d.current.Load()
 	if g == nil {
 		return nil
@@ -162,7 +162,7 @@ func (d *daemon) health() (all []telemetry.Health) {
 }
 
 // ready says why hosier cannot serve; nil if at least one way out can.
-func (d *daemon) ready(context.Context) error {
+func (d *Daemon) ready(context.Context) error {
 	var down []error
 	for _, h := range d.health() {
 		switch {

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 const (
 	// spareDescriptors are for everything else: listeners, event loops, logs, the admin.

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 // serveAdmin serves metrics, health and what changes something at the address that the
 // configuration says, if it does.
-func (d *daemon) serveAdmin(ctx context.Context, g *generation) error {
+func (d *Daemon) serveAdmin(ctx context.Context, g *generation) error {
 	address := g.config.Admin
 	if address == "" {
 		return nil

@@ -1,5 +1,5 @@
 //go:build !unix
 
-package main
+package daemon
 
 func descriptors() int { return 0 }

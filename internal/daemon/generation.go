@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ import (
 // generation is one reading of the configuration at work. A connection keeps the one that
 // it began under; a reload makes another.
 type generation struct {
-	daemon *daemon
+	daemon *Daemon
 	config *config.Config
 	exits  map[string]*exit
 	ways   map[string]*listenerWays // by the name of the listener
@@ -170,7 +170,7 @@ func onlyDecided(r *socks.Request, _ netip.Addr) error {
 
 // newGeneration makes everything that c asks for, but opens no listener. Ways out of which
 // the configuration says the same as before are those that run already.
-func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generation, error) {
+func (d *Daemon) newGeneration(ctx context.Context, c *config.Config) (*generation, error) {
 	g := &generation{
 		daemon: d, config: c, exits: map[string]*exit{}, ways: map[string]*listenerWays{},
 		at: map[string]string{}, names: map[string]string{}, loaded: time.Now(),
@@ -200,7 +200,7 @@ func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generati
 			}
 			var err error
 			if w.isolation[e.Name], err = policy.IsolationOf(words); err != nil {
-				return nil, usageError{fmt.Errorf("%s: %w", l.At, err)}
+				return nil, UsageError{fmt.Errorf("%s: %w", l.At, err)}
 			}
 		}
 		g.ways[l.Name] = w
@@ -210,7 +210,7 @@ func (d *daemon) newGeneration(ctx context.Context, c *config.Config) (*generati
 
 // resolver is what looks names up for direct egresses: the one before, with all that it knows,
 // if it asks the same servers. One that is not used any more holds nothing open for long.
-func (d *daemon) resolver(c *config.Config) *resolver.Resolver {
+func (d *Daemon) resolver(c *config.Config) *resolver.Resolver {
 	if old := d.current.Load(); old != nil && slices.Equal(old.resolver.Servers, c.DNS) {
 		return old.resolver
 	}
@@ -218,7 +218,7 @@ func (d *daemon) resolver(c *config.Config) *resolver.Resolver {
 }
 
 // running returns the exit that e describes, if it runs, also if it was to end.
-func (d *daemon) running(e config.Egress) *exit {
+func (d *Daemon) running(e config.Egress) *exit {
 	for _, x := range d.exits {
 		if x.key == exitKey(e) && x.revive() {
 			return x
@@ -228,7 +228,7 @@ func (d *daemon) running(e config.Egress) *exit {
 }
 
 // runningIn returns the exit that runs daemons in dir.
-func (d *daemon) runningIn(dir string) *exit {
+func (d *Daemon) runningIn(dir string) *exit {
 	for _, x := range d.exits {
 		if dir != "" && x.dir == dir && !x.isOver() {
 			return x
@@ -265,7 +265,7 @@ func (g *generation) policy(l *config.Listener) (*proxy.Policy, error) {
 	}
 	if l.Users != "" {
 		if p.Verify, err = g.verifier(l.Users); err != nil {
-			return nil, usageError{err}
+			return nil, UsageError{err}
 		}
 	}
 	return p, nil

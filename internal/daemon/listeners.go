@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -48,7 +48,7 @@ func (c *listenerChange) has(o *opened) bool {
 // openAll opens the listeners of g that are not open yet, and gives each its policy; or
 // none of them. The ones that need the place of another are last, since there it must be
 // closed first: a program's own socket keeps it from an address as much as a stranger's.
-func (d *daemon) openAll(ctx context.Context, g *generation) (c *listenerChange, err error) {
+func (d *Daemon) openAll(ctx context.Context, g *generation) (c *listenerChange, err error) {
 	c = &listenerChange{all: map[string]*opened{}}
 	defer func() {
 		if err != nil {
@@ -67,7 +67,7 @@ func (d *daemon) openAll(ctx context.Context, g *generation) (c *listenerChange,
 		case o == nil:
 			rest = append(rest, l)
 		case o.config.Mode != l.Mode || o.config.DeferAccept != l.DeferAccept:
-			return c, usageError{fmt.Errorf("%v: mode and defer-accept cannot change while the listener is open; restart hosier", l.At)}
+			return c, UsageError{fmt.Errorf("%v: mode and defer-accept cannot change while the listener is open; restart hosier", l.At)}
 		default:
 			c.all[keyOf(l)] = o
 			if err := g.equip(l, o); err != nil {
@@ -100,7 +100,7 @@ func (d *daemon) openAll(ctx context.Context, g *generation) (c *listenerChange,
 }
 
 // addListener opens a listener of g and adds it to c.
-func (d *daemon) addListener(ctx context.Context, g *generation, l *config.Listener, c *listenerChange) error {
+func (d *Daemon) addListener(ctx context.Context, g *generation, l *config.Listener, c *listenerChange) error {
 	o, err := d.openListener(ctx, l, len(c.closed) > 0)
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func (d *daemon) addListener(ctx context.Context, g *generation, l *config.Liste
 // equip gives the clients of an open listener their policy.
 func (g *generation) equip(l *config.Listener, o *opened) error {
 	if x := g.leadsToListener(o.Addr()); x != nil {
-		return usageError{fmt.Errorf("via %s leads back to the listener %s: every connection would go in a circle", via.Redacted(x.via), o.name)}
+		return UsageError{fmt.Errorf("via %s leads back to the listener %s: every connection would go in a circle", via.Redacted(x.via), o.name)}
 	}
 	p, err := g.policy(l)
 	if err != nil {
@@ -129,7 +129,7 @@ func (g *generation) equip(l *config.Listener, o *opened) error {
 
 // open returns the listener that is open already for l, if need be by another spelling of
 // its address than those that the new generation has.
-func (d *daemon) open(l *config.Listener, keys map[string]bool, c *listenerChange) *opened {
+func (d *Daemon) open(l *config.Listener, keys map[string]bool, c *listenerChange) *opened {
 	if o := d.listeners[keyOf(l)]; o != nil {
 		return o
 	}
@@ -143,7 +143,7 @@ func (d *daemon) open(l *config.Listener, keys map[string]bool, c *listenerChang
 
 // inTheWay returns the open listeners that are not of the new generation and keep l from
 // its address.
-func (d *daemon) inTheWay(l *config.Listener, c *listenerChange) (all []*opened) {
+func (d *Daemon) inTheWay(l *config.Listener, c *listenerChange) (all []*opened) {
 	for _, o := range d.listeners {
 		if !c.has(o) && !slices.Contains(c.closed, o) && overlaps(o, l.Address) {
 			all = append(all, o)
@@ -153,7 +153,7 @@ func (d *daemon) inTheWay(l *config.Listener, c *listenerChange) (all []*opened)
 }
 
 // undo closes what was opened, and opens again what was closed for it.
-func (d *daemon) undo(ctx context.Context, c *listenerChange) {
+func (d *Daemon) undo(ctx context.Context, c *listenerChange) {
 	for _, o := range c.opened {
 		o.Close()
 	}
@@ -178,7 +178,7 @@ func (d *daemon) undo(ctx context.Context, c *listenerChange) {
 }
 
 // putListeners serves the new listeners of g, and closes those that are no longer wanted.
-func (d *daemon) putListeners(g *generation, c *listenerChange) {
+func (d *Daemon) putListeners(g *generation, c *listenerChange) {
 	for i := range g.config.Listeners {
 		l := &g.config.Listeners[i]
 		c.all[keyOf(l)].config = *l
@@ -230,7 +230,7 @@ func (o *opened) close(s *proxy.Server) {
 
 // openListener opens the listener of l. If it is to have the place of one that was closed a
 // moment ago, it waits a little for that to be free.
-func (d *daemon) openListener(ctx context.Context, l *config.Listener, replaces bool) (*opened, error) {
+func (d *Daemon) openListener(ctx context.Context, l *config.Listener, replaces bool) (*opened, error) {
 	nl, err := listen.Open(ctx, l.Address, l.Mode)
 	for end := time.Now().Add(2 * time.Second); err != nil && replaces && listen.IsTaken(err) && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
@@ -247,27 +247,27 @@ func (d *daemon) openListener(ctx context.Context, l *config.Listener, replaces 
 	}
 	if !listen.IsLocal(nl.Addr()) && !l.IsGuarded() { // a socket of systemd: the file could not tell
 		nl.Close()
-		return nil, usageError{fmt.Errorf("listen %s: other hosts could reach %s, and anyone there could use it: "+
+		return nil, UsageError{fmt.Errorf("listen %s: other hosts could reach %s, and anyone there could use it: "+
 			"name the clients that may with allow-client, or a file of users", l.Address, o.name)}
 	}
 	return o, nil
 }
 
 // openError says why an address cannot be listened on, and if another has it, which.
-func (d *daemon) openError(ctx context.Context, l *config.Listener, err error) error {
+func (d *Daemon) openError(ctx context.Context, l *config.Listener, err error) error {
 	holder := ""
 	if listen.IsTaken(err) {
 		holder = d.holder(ctx, l.Address)
 	}
 	err = fmt.Errorf("listen %s: %w%s", l.Address, err, holder)
 	if bad := (*listen.AddressError)(nil); errors.As(err, &bad) {
-		return usageError{err}
+		return UsageError{err}
 	}
 	return err
 }
 
 // holder says for a message what has an address already; "" if that is not known.
-func (d *daemon) holder(ctx context.Context, address string) string {
+func (d *Daemon) holder(ctx context.Context, address string) string {
 	for _, o := range d.listeners {
 		if !o.gone.Load() && overlaps(o, address) {
 			return fmt.Sprintf(": hosier's own listener %s has it, by %v", o.name, o.config.At)

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"cmp"
@@ -15,7 +15,7 @@ import (
 )
 
 // consoleSource is what the console shows of d.
-func (d *daemon) consoleSource() console.Source {
+func (d *Daemon) consoleSource() console.Source {
 	return console.Source{
 		Status:      d.consoleStatus,
 		Connections: d.consoleConnections,
@@ -30,10 +30,10 @@ func (d *daemon) consoleSource() console.Source {
 	}
 }
 
-func (d *daemon) consoleStatus() console.Status {
+func (d *Daemon) consoleStatus() console.Status {
 	g := d.current.Load()
 	s := console.Status{
-		Version:  version(),
+		Version:  d.version,
 		Started:  d.started,
 		Redacted: !d.telemetry.Redactor().Reveal,
 		Ready:    slices.ContainsFunc(d.health(), func(h telemetry.Health) bool { return h.Member == "" && h.Up }),
@@ -47,7 +47,7 @@ func (d *daemon) consoleStatus() console.Status {
 	return s
 }
 
-func (d *daemon) consoleConnections() []console.Connection {
+func (d *Daemon) consoleConnections() []console.Connection {
 	all, r := d.server.Sessions(), d.telemetry.Redactor()
 	open := make([]console.Connection, len(all))
 	for i := range all {
@@ -60,7 +60,7 @@ func (d *daemon) consoleConnections() []console.Connection {
 	return open
 }
 
-func (d *daemon) consoleHistory() (all []console.Minute) {
+func (d *Daemon) consoleHistory() (all []console.Minute) {
 	for _, m := range d.telemetry.History() {
 		all = append(all, console.Minute{
 			At: m.At, Connections: m.Connections, Failed: m.Failed, Up: m.Up, Down: m.Down,
@@ -74,7 +74,7 @@ func inMilliseconds(q telemetry.Quantiles) console.Quantiles {
 	return console.Quantiles{P50: float64(q.P50.Microseconds()) / 1000, P95: float64(q.P95.Microseconds()) / 1000}
 }
 
-func (d *daemon) consoleFailures() (all []console.Failure) {
+func (d *Daemon) consoleFailures() (all []console.Failure) {
 	for _, e := range d.telemetry.Failures() {
 		all = append(all, console.Failure{
 			ID: e.ID, At: e.End, Listener: e.Listener, Client: e.Client, User: e.User, Dialect: e.Dialect, Command: e.Command,
@@ -84,7 +84,7 @@ func (d *daemon) consoleFailures() (all []console.Failure) {
 	return all
 }
 
-func (d *daemon) consoleRules() (all []console.Rule) {
+func (d *Daemon) consoleRules() (all []console.Rule) {
 	for _, r := range d.current.Load().config.Rules.List() {
 		is := "rule"
 		if r.Default {
@@ -95,16 +95,16 @@ func (d *daemon) consoleRules() (all []console.Rule) {
 	return all
 }
 
-func (d *daemon) consoleConfig() console.Config {
+func (d *Daemon) consoleConfig() console.Config {
 	g := d.current.Load()
-	c := console.Config{File: d.source.file, Loaded: g.loaded}
+	c := console.Config{File: d.source.File, Loaded: g.loaded}
 	for _, s := range g.config.Settings {
 		c.Settings = append(c.Settings, console.Setting{Key: s.Key, Value: s.Value, At: s.At})
 	}
 	return c
 }
 
-func (d *daemon) consoleLeaks() console.Leaks {
+func (d *Daemon) consoleLeaks() console.Leaks {
 	c := d.leaks.Counts()
 	l := console.Leaks{Mode: leakModes(d.current.Load().config), Unsafe: c.Unsafe, Refused: c.Refused, Private: c.Private, Answered: c.Answered}
 	for _, e := range d.leaks.Report() {
@@ -117,7 +117,7 @@ func (d *daemon) consoleLeaks() console.Leaks {
 
 // leakClient is the client as the log has it: the address alone, since it counts for many
 // connections.
-func (d *daemon) leakClient(e leaks.Entry) string {
+func (d *Daemon) leakClient(e leaks.Entry) string {
 	switch {
 	case !e.Client.IsValid():
 		return ""
@@ -139,7 +139,7 @@ func leakModes(c *config.Config) string {
 }
 
 // endConnections ends one connection, or if id is 0 those of a user, for the operator.
-func (d *daemon) endConnections(id uint64, user string) int {
+func (d *Daemon) endConnections(id uint64, user string) int {
 	match := func(ses *proxy.Session) bool { return ses.ID == id }
 	if id == 0 {
 		if user == "" {
@@ -160,7 +160,7 @@ func (d *daemon) endConnections(id uint64, user string) int {
 }
 
 // explain answers the form of the console.
-func (d *daemon) explain(q console.Question) (console.Explanation, error) {
+func (d *Daemon) explain(q console.Question) (console.Explanation, error) {
 	g := d.current.Load()
 	e := policy.Explainer{Config: g.config, At: g.at, State: policy.State{
 		HasUser: g.hasUser, Leak: policy.OfflineLeak, Pool: g.pool,

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ import (
 var errLoop = errors.New("the upstream is a listener of this hosier, and every connection would go in a circle")
 
 // leadsBack reports whether host:port, as an upstream is written, is the listener at a. What it
-// cannot know without a lookup, [daemon.refuseLoop] finds out when it is connected to.
+// cannot know without a lookup, [Daemon.refuseLoop] finds out when it is connected to.
 func leadsBack(upstream string, a net.Addr) bool {
 	here, ok := a.(*net.TCPAddr)
 	host, port, err := net.SplitHostPort(upstream)
@@ -52,7 +52,7 @@ func plainAddr(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }
 // refuseLoop returns an error if the connection to an upstream has come to a listener of this
 // hosier, by whatever name, redirection of a hosts file or spelling. It is asked before anything
 // is sent.
-func (d *daemon) refuseLoop(c net.Conn) error {
+func (d *Daemon) refuseLoop(c net.Conn) error {
 	to, ok := c.RemoteAddr().(*net.TCPAddr)
 	g := d.current.Load()
 	if !ok || g == nil {

@@ -1,4 +1,7 @@
-package main
+// Package daemon is the running hosier: its listeners, egresses and server, the generations of
+// its configuration, reloads, and what answers questions about it. It is for cmd/hosier alone;
+// a test can start one without a command line.
+package daemon
 
 import (
 	"context"
@@ -36,10 +39,11 @@ var (
 	errOperator = errors.New("ended by the operator")
 )
 
-// daemon is the running hosier: one server, the listeners, and the generation of the
+// Daemon is the running hosier: one server, the listeners, and the generation of the
 // configuration that new connections get.
-type daemon struct {
-	source    source
+type Daemon struct {
+	source    Source
+	version   string
 	stderr    io.Writer    // takes whole lines, and never blocks
 	log       *slog.Logger // folds what repeats, so that no peer can flood it
 	every     *slog.Logger // has each line: connections, and what the operator does
@@ -66,11 +70,23 @@ type daemon struct {
 	adminAt   string             // where that is; "" for nowhere
 }
 
-// newDaemon returns a daemon that has opened nothing. The writer must not block.
-func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
+// Options are what a Daemon needs to know beside its configuration.
+type Options struct {
+	Source  Source // is read again at a reload
+	Text    []byte // that the configuration was made of
+	Version string
+
+	// Bootstraps returns what is called with each change of a tor, given where lines are
+	// logged. Nil shows nothing.
+	Bootstraps func(*slog.Logger) func(egress string, s tor.Status)
+}
+
+// New returns a Daemon that has opened nothing. Its messages are whole lines to stderr, which
+// must not block. Close ends what it began.
+func New(c *config.Config, stderr io.Writer, o Options) *Daemon {
 	conns, sockets := shares(descriptors(), c.MaxConns)
-	d := &daemon{
-		source: s, started: time.Now(), listeners: map[string]*opened{}, failed: make(chan error, 1),
+	d := &Daemon{
+		source: o.Source, text: o.Text, version: o.Version, started: time.Now(), listeners: map[string]*opened{}, failed: make(chan error, 1),
 		sockets: sockets,
 		socks4:  rate.Sometimes{First: 1, Interval: time.Minute},
 		heldOff: rate.Sometimes{First: 1, Interval: time.Minute},
@@ -79,7 +95,10 @@ func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
 	lines := logging.NewHandler(stderr, c.Log.JSON, &d.level)
 	d.fold = logging.NewFold(lines)
 	d.log, d.every = slog.New(d.fold), slog.New(lines)
-	d.show = newBootstraps(stderr, d.log).changed
+	d.show = func(string, tor.Status) {}
+	if o.Bootstraps != nil {
+		d.show = o.Bootstraps(d.log)
+	}
 	d.telemetry = d.newTelemetry(c.Log)
 	d.leaks = leaks.New(d.log, func(client netip.AddrPort) string { return d.telemetry.Redactor().Client(client) })
 	d.server = &proxy.Server{
@@ -92,8 +111,8 @@ func newDaemon(s source, c *config.Config, stderr io.Writer) *daemon {
 	return d
 }
 
-// start opens all that c asks for and serves, or leaves what close ends.
-func (d *daemon) start(ctx context.Context, c *config.Config) error {
+// Start opens all that c asks for and serves, or leaves what Close ends.
+func (d *Daemon) Start(ctx context.Context, c *config.Config) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	g, err := d.newGeneration(ctx, c)
@@ -124,7 +143,7 @@ func (d *daemon) start(ctx context.Context, c *config.Config) error {
 }
 
 // introduce writes once what a person who starts hosier asks next.
-func (d *daemon) introduce(g *generation) {
+func (d *Daemon) introduce(g *generation) {
 	if !g.config.Log.Connections {
 		fmt.Fprintln(d.stderr, "hosier: connections are not logged; -v, or log.connections = true, logs a line for each")
 	}
@@ -138,7 +157,7 @@ func (d *daemon) introduce(g *generation) {
 }
 
 // put makes g the generation of new connections, and serves the listeners that are new.
-func (d *daemon) put(ctx context.Context, g *generation, c *listenerChange) {
+func (d *Daemon) put(ctx context.Context, g *generation, c *listenerChange) {
 	d.setLevel(g.config.Log)
 	d.telemetry.Tell(d.redactor(g.config.Log), g.config.Log.Connections)
 	for _, x := range g.exits {
@@ -159,7 +178,7 @@ func (d *daemon) put(ctx context.Context, g *generation, c *listenerChange) {
 }
 
 // adoptOpen has limits that are new count the connections that are open.
-func (d *daemon) adoptOpen() {
+func (d *Daemon) adoptOpen() {
 	adopted := map[uint64]bool{}
 	for _, ses := range d.server.Sessions() {
 		d.limits.Adopt(ses.ID, ses.Client.Addr(), ses.User)
@@ -173,8 +192,11 @@ func (d *daemon) adoptOpen() {
 	}
 }
 
+// Log returns the logger, which folds what repeats.
+func (d *Daemon) Log() *slog.Logger { return d.log }
+
 // serve accepts until the listener or the server is closed.
-func (d *daemon) serve(o *opened) {
+func (d *Daemon) serve(o *opened) {
 	err := d.server.Serve(o.Listener)
 	if o.gone.Load() || errors.Is(err, proxy.ErrServerClosed) {
 		return
@@ -182,24 +204,24 @@ func (d *daemon) serve(o *opened) {
 	d.fail(fmt.Errorf("listener %s: %w", o.name, err))
 }
 
-// fail has run end.
-func (d *daemon) fail(err error) {
+// fail has Run end.
+func (d *Daemon) fail(err error) {
 	select {
 	case d.failed <- err:
 	default: // one reason to end is enough
 	}
 }
 
-func (d *daemon) setLevel(l config.Log) {
+func (d *Daemon) setLevel(l config.Log) {
 	d.level.Set(slog.LevelInfo)
 	if l.Debug {
 		d.level.Set(slog.LevelDebug)
 	}
 }
 
-// run serves until ctx ends and the connections have drained, or a listener fails. At each
+// Run serves until ctx ends and the connections have drained, or a listener fails. At each
 // hangup it reloads, or without a file, ends.
-func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
+func (d *Daemon) Run(ctx context.Context, hangup <-chan os.Signal) error {
 	sample := time.NewTicker(sampleEvery)
 	defer sample.Stop()
 	if d.admin == nil { // nobody will ask for the history
@@ -212,7 +234,7 @@ func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
 		case err := <-d.failed:
 			return err
 		case <-hangup:
-			if d.source.file == "" { // the terminal is gone
+			if d.source.File == "" { // the terminal is gone
 				d.drain(ctx)
 				return nil
 			}
@@ -225,7 +247,7 @@ func (d *daemon) run(ctx context.Context, hangup <-chan os.Signal) error {
 }
 
 // drain lets open connections end, until ctx does.
-func (d *daemon) drain(ctx context.Context) {
+func (d *Daemon) drain(ctx context.Context) {
 	limit := d.current.Load().config.Drain
 	d.notify("STOPPING=1")
 	fmt.Fprintf(d.stderr, "hosier: stopping; open connections may go on for %v\n", limit)
@@ -236,8 +258,8 @@ func (d *daemon) drain(ctx context.Context) {
 	}
 }
 
-// close ends everything that was started.
-func (d *daemon) close() error {
+// Close ends everything that was started.
+func (d *Daemon) Close() error {
 	err := d.server.Close()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -257,7 +279,7 @@ func (d *daemon) close() error {
 }
 
 // notify tells the service manager. That it cannot be told is no reason to end.
-func (d *daemon) notify(state ...string) {
+func (d *Daemon) notify(state ...string) {
 	if err := listen.Notify(state...); err != nil {
 		d.log.Warn("the service manager was not told", "error", err)
 	}
@@ -265,7 +287,7 @@ func (d *daemon) notify(state ...string) {
 
 // admitter judges clients before anything is computed for them: whether they may use the
 // listener, and have another connection.
-func (d *daemon) admitter(l *config.Listener) func(*proxy.Session) error {
+func (d *Daemon) admitter(l *config.Listener) func(*proxy.Session) error {
 	at := policy.Listener{Listener: l}
 	return func(ses *proxy.Session) error {
 		if err := at.Admits(ses.Listener, ses.Client.Addr()); err != nil {
@@ -288,11 +310,11 @@ func overLimit(err error) error {
 }
 
 // errNoFile is the outcome of a reload where there is nothing to read.
-var errNoFile = usageError{errors.New("there is no configuration file to read again: this hosier was started without --config")}
+var errNoFile = UsageError{errors.New("there is no configuration file to read again: this hosier was started without --config")}
 
 // reload reads the configuration again. A bad one changes nothing.
-func (d *daemon) reload(ctx context.Context) error {
-	if d.source.file == "" {
+func (d *Daemon) reload(ctx context.Context) error {
+	if d.source.File == "" {
 		return errNoFile
 	}
 	d.mu.Lock()
@@ -309,22 +331,22 @@ func (d *daemon) reload(ctx context.Context) error {
 	if d.current.Load().config.ReloadEnd {
 		ended = d.server.End(errReloaded, func(ses *proxy.Session) bool { return ses.Start.Before(began) })
 	}
-	d.every.Info("configuration reloaded", "file", d.source.file, "ended", ended)
+	d.every.Info("configuration reloaded", "file", d.source.File, "ended", ended)
 	return nil
 }
 
-func (d *daemon) replace(ctx context.Context) error {
+func (d *Daemon) replace(ctx context.Context) error {
 	old := d.current.Load()
-	text, err := d.source.read()
+	text, err := d.source.Read()
 	if err != nil {
 		return err
 	}
 	missing, inLine := cut(d.text, text)
 	if inLine {
-		return usageError{fmt.Errorf("%s: the file ends in the middle of a line that is whole in what is in force: "+
-			"it was cut short (a full disk, or a write that is not over); write it whole, and reload again", d.source.file)}
+		return UsageError{fmt.Errorf("%s: the file ends in the middle of a line that is whole in what is in force: "+
+			"it was cut short (a full disk, or a write that is not over); write it whole, and reload again", d.source.File)}
 	}
-	c, err := d.source.parse(text)
+	c, err := d.source.Parse(text)
 	if err != nil {
 		return err
 	}
@@ -343,7 +365,7 @@ func (d *daemon) replace(ctx context.Context) error {
 	d.put(ctx, g, change)
 	d.text = text
 	if missing > 0 {
-		d.every.Warn("the configuration file ends where the one before it went on", "file", d.source.file, "lines", missing,
+		d.every.Warn("the configuration file ends where the one before it went on", "file", d.source.File, "lines", missing,
 			"fix", "if those lines were not removed on purpose, the file was cut short: write it whole, and reload again")
 	}
 	return nil
@@ -351,7 +373,7 @@ func (d *daemon) replace(ctx context.Context) error {
 
 // retireUnused has those ways out end that the configuration in force does not have, and
 // forgets those that have ended.
-func (d *daemon) retireUnused() {
+func (d *Daemon) retireUnused() {
 	g := d.current.Load()
 	d.exits = slices.DeleteFunc(d.exits, (*exit).isOver)
 	for _, x := range d.exits {
