@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,9 +14,10 @@ import (
 // as many of them as are needed accept.
 type acceptor struct {
 	*sock
-	addr    net.Addr
-	watched bool
-	held    *arrival // it waits, as others do in the listener's queue, for room in the loop
+	addr     net.Addr
+	watched  bool
+	accepted int      // in this turn
+	held     *arrival // it waits, as others do in the listener's queue, for room in the loop
 }
 
 // arrival is a client that was accepted.
@@ -93,6 +93,7 @@ func (a *acceptor) Accept() (net.Conn, error) {
 }
 
 func (a *acceptor) accept() (net.Conn, error) {
+	a.giveWay()
 	t := a.task
 	if h := a.held; h != nil {
 		a.held = nil
@@ -103,7 +104,7 @@ func (a *acceptor) accept() (net.Conn, error) {
 			if a.unwatch() { // after the kernel told this loop alone of one
 				t.loop.engine.loops.all[0].knock()
 			}
-			t.wait(time.Time{})
+			a.rest()
 		}
 		if err := a.watch(); err != nil {
 			return nil, err
@@ -111,12 +112,13 @@ func (a *acceptor) accept() (net.Conn, error) {
 		fd, from, err := a.take()
 		switch err {
 		case nil:
+			a.accepted++
 			return a.admit(fd, from)
 		case net.ErrClosed:
 			return nil, err
 		case unix.EAGAIN:
 			for t.happened[toClient] = 0; t.happened[toClient] == 0 && t.loop.accepts() && !a.isClosed(); {
-				t.wait(time.Time{})
+				a.rest()
 			}
 		case unix.ECONNABORTED: // the client was gone before
 		default:

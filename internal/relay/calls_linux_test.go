@@ -240,7 +240,7 @@ func lookAtDepth(t *testing.T) atDepth {
 		before: func() error { return nil },
 		call: func() {
 			w := waiter{epoll: b.waiter.epoll}
-			w.look(0)
+			w.look(0, len(w.events))
 			n, event, failed = w.n, w.events[0], w.err
 		},
 		after: func() error {
@@ -337,7 +337,7 @@ func TestCallsDoNotAllocate(t *testing.T) {
 			event := unix.EpollEvent{Events: unix.EPOLLIN}
 			epollCtl(bell.waiter.epoll, unix.EPOLL_CTL_MOD, int32(bell.rung), &event)
 		},
-		"epoll_pwait": func() { bell.waiter.look(0) },
+		"epoll_pwait": func() { bell.waiter.look(0, 1) },
 		"send, recv": func() {
 			write(a, buffer)
 			read(b, buffer)

@@ -13,7 +13,7 @@ func beginTask(c net.Conn, f func()) bool {
 	s, ok := c.(*sock)
 	if ok {
 		s.task.start(f)
-		s.task.loop.fresh = append(s.task.loop.fresh, s.task)
+		s.task.loop.turns.addTask(s.task)
 	}
 	return ok
 }
@@ -168,8 +168,8 @@ func (t *task) handOver(w *wire) {
 			continue
 		}
 		way := &w.ways[d]
-		way.readable, way.queued = true, true
+		way.readable = true
 		way.eager = from&(atEnd|unix.EPOLLPRI) != 0
-		t.loop.again = append(t.loop.again, turn{w, direction(d)})
+		w.ready(t.loop, direction(d))
 	}
 }

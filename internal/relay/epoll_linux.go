@@ -3,7 +3,6 @@ package relay
 import (
 	"fmt"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,20 +38,12 @@ type eventLoop struct {
 	stopping bool
 
 	// Used by the loop's goroutine only:
-	buffer *[largeBuffer]byte
-	events []unix.EpollEvent // that are still to be looked into
-	again  []turn            // what was cut short so that others have their turn
-
-	fresh    []*task    // not begun yet
+	buffer   *[largeBuffer]byte
+	events   []unix.EpollEvent // that are still to be looked into
+	turns    turns
 	carriers []*carrier // that have nothing to carry
 	doors    []*task    // of acceptors
 	work     workload
-}
-
-// turn is one direction of a relay that has more to do.
-type turn struct {
-	wire *wire
-	way  direction
 }
 
 // bellSlot marks the event of a loop's bell.
@@ -146,7 +137,7 @@ func (l *eventLoop) run() {
 func (l *eventLoop) wait() {
 	born := l.engine.loops.born
 	from := time.Since(born)
-	events, err := l.waiter.wait(len(l.again) > 0)
+	events, err := l.next()
 	l.slept(from, time.Since(born))
 	if err != nil {
 		panic(fmt.Sprintf("relay: epoll_wait: %v", err)) // no argument of ours can be wrong
@@ -173,20 +164,8 @@ func (l *eventLoop) look() (stop bool) {
 			t.serve(l, direction(event.Pad), event.Events)
 		}
 	}
-	l.begin()
-	l.goOn()
+	l.takeTurns()
 	return false
-}
-
-// goOn gives the one its next turn who has waited longest since it was cut short.
-// Events are looked for between turns: a small message must not wait for them all.
-func (l *eventLoop) goOn() {
-	if len(l.again) == 0 {
-		return
-	}
-	t := l.again[0]
-	l.again = slices.Delete(l.again, 0, 1)
-	t.wire.goOn(l, t.way)
 }
 
 // watch asks for the events of fd: slot and way come back with them.

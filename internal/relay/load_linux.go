@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,10 +99,7 @@ func (l *eventLoop) knock() { l.post(nil, false) }
 
 // answerKnock is knock in the loop.
 func (l *eventLoop) answerKnock() {
-	for _, t := range slices.Clone(l.doors) { // one may end
-		t.happened[toClient] |= unix.EPOLLIN
-		if t.waiting {
-			l.resume(t)
-		}
+	for _, t := range l.doors {
+		t.serve(l, toClient, unix.EPOLLIN)
 	}
 }

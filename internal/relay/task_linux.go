@@ -36,6 +36,7 @@ type task struct {
 	happened [2]uint32 // events of each socket that have not been looked into
 	alarm    time.Time // when limits wakes it; zero if it does not
 	timed    bool      // limits may know it
+	queued   bool      // it has a turn to come
 	over     bool
 	left     bool // an ordinary goroutine goes on with it
 }
@@ -120,15 +121,6 @@ func (t *task) start(f func()) {
 	t.run, t.begun = f, true
 }
 
-// begin lets the tasks that came up begin. The list may grow meanwhile.
-func (l *eventLoop) begin() {
-	for i := 0; i < len(l.fresh); i++ {
-		l.resume(l.fresh[i])
-	}
-	clear(l.fresh)
-	l.fresh = l.fresh[:0]
-}
-
 // add gives t a socket that the loop watches. With an error it has it nevertheless. Nobody can
 // close the socket before it is watched: its number might be that of another one by then.
 func (t *task) add(out direction, fd int32, remote netip.AddrPort) (*sock, error) {
@@ -143,11 +135,11 @@ func (t *task) add(out direction, fd int32, remote netip.AddrPort) (*sock, error
 	return s, os.NewSyscallError("epoll_ctl", t.loop.watch(unix.EPOLL_CTL_ADD, fd, t.slot, out, s.watched))
 }
 
-// serve does what an event asks for.
+// serve has t look into an event when its turn comes.
 func (t *task) serve(l *eventLoop, out direction, events uint32) {
 	t.happened[out] |= events
 	if t.waiting {
-		l.resume(t)
+		l.turns.addTask(t)
 	}
 }
 
@@ -312,13 +304,13 @@ func (l *eventLoop) answer() (stop bool) {
 			l.answerKnock()
 			continue
 		case p.begin:
-			l.fresh = append(l.fresh, t)
+			l.turns.addTask(t)
 			continue
 		}
 		t.alarm = time.Time{}
 		switch {
 		case t.waiting:
-			l.resume(t)
+			l.turns.addTask(t)
 		case t.by == nil: // it was closed before it began, and may never do so
 			t.detach()
 		}

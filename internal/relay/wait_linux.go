@@ -49,6 +49,10 @@ const (
 	// so many came in a row: it takes about as many to make up for getting hot.
 	shortWait = time.Millisecond
 	hotStreak = 32
+
+	// besideBulk is how many events are taken at once while bulk has turns to come: that
+	// many small messages are about as much work as a share of bulk.
+	besideBulk = 16
 )
 
 // wait returns the events that are there, as soon as there is one; at once if busy,
@@ -58,7 +62,7 @@ func (w *waiter) wait(busy bool) ([]unix.EpollEvent, error) {
 	case busy:
 		w.getHot()
 		w.unpark()
-		w.peek()
+		w.peek(besideBulk)
 	case w.hot:
 		w.waitHot()
 		if w.n == 0 && w.err == nil {
@@ -67,6 +71,12 @@ func (w *waiter) wait(busy bool) ([]unix.EpollEvent, error) {
 	default:
 		w.waitCold()
 	}
+	return w.events[:w.n], w.err
+}
+
+// glance returns the events that are there, if any.
+func (w *waiter) glance() ([]unix.EpollEvent, error) {
+	w.peek(len(w.events))
 	return w.events[:w.n], w.err
 }
 
@@ -81,7 +91,7 @@ func (w *waiter) getHot() {
 // waitHot waits for events, and gives up when the waiter goes cold.
 func (w *waiter) waitHot() {
 	for w.hot {
-		w.look(-1)
+		w.look(-1, len(w.events))
 		switch {
 		case w.n > 0 || w.err != nil:
 			w.quiet = false
@@ -113,7 +123,7 @@ func (w *waiter) waitCold() {
 
 // ready looks for events on behalf of Go's poller.
 func (w *waiter) ready(uintptr) bool {
-	w.peek()
+	w.peek(len(w.events))
 	return w.n > 0 || w.err != nil
 }
 
@@ -152,10 +162,10 @@ func (w *waiter) unpark() {
 	w.parked, w.conn = nil, nil
 }
 
-// peek asks for the events that are there. An edge is reported once, and Go's poller takes
+// peek asks for the events that are there, at most so many. An edge is reported once, and Go's poller takes
 // what ready returns for a fact: a signal must not pass for silence.
-func (w *waiter) peek() {
-	for !w.look(0) {
+func (w *waiter) peek(most int) {
+	for !w.look(0, most) {
 	}
 }
 
@@ -164,9 +174,9 @@ func (w *waiter) peek() {
 // loop: on its way in, a goroutine that was asked to stop does so.
 //
 //go:noinline
-func (w *waiter) look(timeout int) (undisturbed bool) {
+func (w *waiter) look(timeout, most int) (undisturbed bool) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(w.epoll),
-		uintptr(unsafe.Pointer(&w.events[0])), uintptr(len(w.events)), uintptr(timeout), 0, 0)
+		uintptr(unsafe.Pointer(&w.events[0])), uintptr(most), uintptr(timeout), 0, 0)
 	switch errno {
 	case 0:
 		w.n, w.err = int(n), nil
