@@ -107,28 +107,35 @@ func beForwarder(kind, target string) {
 		panic(err)
 	}
 	fmt.Println(l.Addr())
-	forward := forwarders[kind]()
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				panic(err)
-			}
-			go func() {
-				server, err := dial(target)
-				if err != nil {
-					panic(err)
-				}
-				forward(client, server)
-			}()
-		}
-	}()
+	go forwardAll(l, kind, target)
 	for asked := bufio.NewScanner(os.Stdin); asked.Scan(); {
 		answer, err := json.Marshal(used(asked.Text() == "settled"))
 		if err != nil {
 			panic(err)
 		}
 		fmt.Println(string(answer))
+	}
+}
+
+// forwardAll is what a process of a kind does with its listener.
+func forwardAll(l net.Listener, kind, target string) {
+	if help := helpers[kind]; help != nil {
+		help(l, target)
+		return
+	}
+	forward := forwarders[kind]()
+	for {
+		client, err := l.Accept()
+		if err != nil {
+			panic(err)
+		}
+		go func() {
+			server, err := dial(target)
+			if err != nil {
+				panic(err)
+			}
+			forward(client, server)
+		}()
 	}
 }
 

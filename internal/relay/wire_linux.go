@@ -16,8 +16,8 @@ const (
 	trickle = 16 << 10
 
 	// share is after how much a direction lets others have their turn. The read that reaches
-	// it may take a whole pipe, and another pipe may have waited from before: to read less
-	// costs bulk a quarter of its rate beside many small messages, and gains them nothing.
+	// it may take a whole pipe, and another pipe may have waited from before. With reads of
+	// a share at most, bulk beside many small messages was slower, and those no faster.
 	share = 256 << 10
 
 	// smallCargo is how much is copied to a buffer of its own size to wait for its
