@@ -49,6 +49,16 @@ func (h handLoop) round() {
 	}
 }
 
+// awaitPost waits until the bell was rung for something.
+func (h handLoop) awaitPost() {
+	h.t.Helper()
+	eventually(h.t, "something was posted", func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return len(h.posts) > 0
+	})
+}
+
 // sendOne sends a byte to the server of j, and waits until the loop could read it.
 func (h handLoop) sendOne(j *joined) {
 	h.t.Helper()
@@ -107,11 +117,7 @@ func TestRelaysComeBeforeNewcomers(t *testing.T) {
 				})
 			})
 			t.Cleanup(func() { l.release(); in.Close(); ended.Wait() })
-			eventually(t, "there is an acceptor", func() bool {
-				l.mu.Lock()
-				defer l.mu.Unlock()
-				return len(l.posts) > 0
-			})
+			l.awaitPost()
 			for messages := int64(1); begun < burst; messages++ {
 				before, began := accepted, begun
 				if test.lasting {
@@ -128,6 +134,43 @@ func TestRelaysComeBeforeNewcomers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What relays move that have begun a moment ago waits for its turn as tasks do.
+func TestNewRelaysAreNewcomers(t *testing.T) {
+	const burst = 10 * newcomersBeside
+	e, l := byHand(t)
+	lasting := loopSuite.join(t, e, Pair{})
+	var fresh []*joined
+	s := suite{network: tcpNetwork(), begin: startFromTask}
+	for range burst {
+		j := s.prepare(t, Pair{})
+		started := make(chan struct{})
+		go func() { defer close(started); j.start(e) }()
+		l.awaitPost()
+		l.round() // in which it begins
+		<-started
+		fresh = append(fresh, j)
+	}
+	for _, j := range fresh {
+		l.sendOne(j)
+	}
+	for messages, all := int64(1), int64(0); all < burst; messages++ {
+		before := all
+		l.sendOne(lasting)
+		l.round()
+		all = 0
+		for _, j := range fresh {
+			up, _ := j.relay.Bytes()
+			all += up
+		}
+		if all-before > newcomersBeside {
+			t.Fatalf("%d new relays moved something in one round", all-before)
+		}
+		if up, _ := lasting.relay.Bytes(); up != messages {
+			t.Fatalf("%d of %d messages passed on beside new relays", up, messages)
+		}
 	}
 }
 
