@@ -61,7 +61,6 @@ func TestFaultySystemCalls(t *testing.T) {
 		{"splice", "EIO", theReply},
 		{"fcntl", "EMFILE", theRest},
 		{"setsockopt", "ENOPROTOOPT", nothing},
-		{"getsockopt", "ENOBUFS", theRest},
 		{"getsockname", "ENOBUFS", theRest},
 		{"shutdown", "ENOTCONN", theReply},
 	} {
