@@ -50,7 +50,7 @@ func rush(_ net.Listener, target string) {
 				if err != nil {
 					panic(err)
 				}
-				if _, err := c.Write(message); err == nil {
+				if _, err = c.Write(message); err == nil {
 					_, err = io.ReadFull(c, message)
 				}
 				c.Close()
