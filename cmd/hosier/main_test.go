@@ -19,6 +19,7 @@ const patience = time.Minute
 // TestMain makes this test binary stand for hosier in the scripts and wherever else the
 // tests run the program.
 func TestMain(m *testing.M) {
+	hangUpAsUsual()
 	testscript.Main(suite{m}, map[string]func(){"hosier": runAsHosier})
 }
 

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package main
+
+// hangUpAsUsual is about SIGHUP, which this system does not have.
+func hangUpAsUsual() {}
