@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,6 +40,17 @@ func TestHangupWithoutFile(t *testing.T) {
 func TestHangupIgnored(t *testing.T) {
 	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
 	h := startUnder(t, []string{"nohup"})
+	if runtime.GOOS == "linux" {
+		// What is below passes also where hosier has yet to notice the signal.
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ignored := regexp.MustCompile(`(?m)^SigIgn:.*[13579bdf]$`)
+		if !ignored.Match(status) {
+			t.Errorf("SIGHUP, the lowest bit, is not ignored:\n%s", status)
+		}
+	}
 	h.signal(t, syscall.SIGHUP)
 	for range 3 {
 		c, err := converse(h.addr(), echo)

@@ -19,7 +19,6 @@ const patience = time.Minute
 // TestMain makes this test binary stand for hosier in the scripts and wherever else the
 // tests run the program.
 func TestMain(m *testing.M) {
-	hangUpAsUsual()
 	testscript.Main(suite{m}, map[string]func(){"hosier": runAsHosier})
 }
 
@@ -40,6 +39,7 @@ func runAsHosier() {
 type suite struct{ *testing.M }
 
 func (m suite) Run() int {
+	hangUpAsUsual()
 	home, err := os.MkdirTemp("", "hosier")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
