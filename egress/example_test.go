@@ -22,15 +22,15 @@ func Example() {
 
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
-			Route: func(_ context.Context, ses *proxy.Session) (egress.Egress, error) {
+			Route: func(_ context.Context, ses *proxy.Session) (proxy.Route, error) {
 				target := ses.Request.Addr
 				switch {
 				case target.IsOnion():
-					return onions, nil
+					return proxy.Route{Egress: onions}, nil
 				case target.Name == "wiki.corp.example":
-					return office, nil
+					return proxy.Route{Egress: office}, nil
 				}
-				return nil, socks.NotAllowed
+				return proxy.Route{}, socks.NotAllowed
 			},
 		},
 	}

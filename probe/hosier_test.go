@@ -89,7 +89,7 @@ func serveHosierOn(t *testing.T, l net.Listener, dns string, change func(*proxy.
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
 			ExtendedErrors:   true, // and Tor-Capabilities with them
-			Route:            func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil },
+			Route:            func(context.Context, *proxy.Session) (proxy.Route, error) { return proxy.Route{Egress: out}, nil },
 			HandshakeTimeout: 3 * time.Second,
 		},
 		Log: slog.New(slog.DiscardHandler),
@@ -255,7 +255,7 @@ func TestCannotRun(t *testing.T) {
 		}
 	})
 	closed := serveHosier(t, "", func(s *proxy.Server) {
-		s.Policy.Route = func(context.Context, *proxy.Session) (egress.Egress, error) { return nil, socks.NotAllowed }
+		s.Policy.Route = func(context.Context, *proxy.Session) (proxy.Route, error) { return proxy.Route{}, socks.NotAllowed }
 	})
 	for _, tt := range []struct {
 		name, want string

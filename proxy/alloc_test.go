@@ -47,7 +47,7 @@ func TestAllocations(t *testing.T) {
 			ended := make(chan struct{}, 1)
 			s := &proxy.Server{
 				Prompt: test.prompt,
-				Policy: proxy.Policy{Route: func(context.Context, *proxy.Session) (egress.Egress, error) { return direct, nil }},
+				Policy: proxy.Policy{Route: func(context.Context, *proxy.Session) (proxy.Route, error) { return proxy.Route{Egress: direct}, nil }},
 				Closed: func(*proxy.Session) { ended <- struct{}{} },
 			}
 			defer s.Close()

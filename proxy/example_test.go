@@ -21,11 +21,11 @@ func Example() {
 	direct := &egress.Direct{}
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
-			Route: func(_ context.Context, ses *proxy.Session) (egress.Egress, error) {
+			Route: func(_ context.Context, ses *proxy.Session) (proxy.Route, error) {
 				if ses.Request.Addr.Port == 25 {
-					return nil, fmt.Errorf("no mail from here: %w", socks.NotAllowed)
+					return proxy.Route{}, fmt.Errorf("no mail from here: %w", socks.NotAllowed)
 				}
-				return direct, nil
+				return proxy.Route{Egress: direct}, nil
 			},
 		},
 	}
@@ -58,11 +58,11 @@ func Example() {
 	// CONNECT mail.example:25 through proxy ADDR: not allowed by ruleset
 }
 
-// A way out of one's own: it has CONNECT, and is refused the rest by what it embeds.
+// An egress of one's own: it has CONNECT, and is refused the rest by what it embeds.
 type loopback struct{ egress.Unsupported }
 
 func (loopback) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
-	// The name is not looked up: whatever it is, this way out ends here.
+	// The name is not looked up: whatever it is, this egress ends here.
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", r.Addr.Port))
 	return c, socks.Addr{}, err
@@ -71,7 +71,9 @@ func (loopback) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Add
 func ExampleEgress() {
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
-			Route: func(context.Context, *proxy.Session) (egress.Egress, error) { return loopback{}, nil },
+			Route: func(context.Context, *proxy.Session) (proxy.Route, error) {
+				return proxy.Route{Egress: loopback{}}, nil
+			},
 		},
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

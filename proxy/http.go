@@ -34,31 +34,31 @@ var (
 
 // acceptHTTP is the HTTP side of the port: a CONNECT is a request, OPTIONS is answered
 // (Tor's proposal 365), and everything else gets the page.
-func (f *front) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, err error) {
-	c := f.conn
+func (m *mixed) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, err error) {
+	c := m.conn
 	hr := bufio.NewReaderSize(br, maxHead)
 	var told error
 	for {
-		req, err := readHead(hr, c, f.deadline)
+		req, err := readHead(hr, c, m.deadline)
 		switch {
 		case told != nil && err != nil: // it was told its options, and that was all
 			return nil, nil, told
 		case err != nil || req.Method != http.MethodConnect && req.Method != http.MethodOptions:
-			return nil, nil, f.refuseHTTP(req, err)
+			return nil, nil, m.refuseHTTP(req, err)
 		case req.Method == http.MethodConnect:
-			if r, err = f.acceptConnect(req); r != nil {
+			if r, err = m.acceptConnect(req); r != nil {
 				early, _ = hr.Peek(hr.Buffered())
 			}
 			return r, early, err
-		case !visitOf(req).mayKnow(c, f.Names):
+		case !visitOf(req).mayKnow(c, m.Names):
 			return nil, nil, ErrProbe
-		case f.refusal != nil:
-			f.writeHTTPError(f.answerRefused())
-			return nil, nil, f.refusal
+		case m.refusal != nil:
+			m.writeHTTPError(m.answerRefused())
+			return nil, nil, m.refusal
 		}
 		// A body is never read: what follows it would be taken for a request, or the body itself.
 		last := req.Close || req.ContentLength != 0 || len(req.TransferEncoding) > 0
-		if told = ErrOptions; f.writeOptions(last) != nil || last {
+		if told = ErrOptions; m.writeOptions(last) != nil || last {
 			return nil, nil, told
 		}
 	}
@@ -160,11 +160,11 @@ func isRequestLine(b []byte) bool {
 // refuseHTTP answers a client that cannot be served with the page, or a failed CONNECT
 // with its code. It is silent towards web pages that probe, and towards what begins like
 // HTTP but is not (an SSH banner).
-func (f *front) refuseHTTP(req *http.Request, err error) error {
-	c, head := f.conn, (*headError)(nil)
+func (m *mixed) refuseHTTP(req *http.Request, err error) error {
+	c, head := m.conn, (*headError)(nil)
 	switch {
 	case req != nil:
-		if !visitOf(req).mayKnow(c, f.Names) {
+		if !visitOf(req).mayKnow(c, m.Names) {
 			return ErrProbe
 		}
 	case !errors.As(err, &head):
@@ -173,24 +173,24 @@ func (f *front) refuseHTTP(req *http.Request, err error) error {
 		if !head.line {
 			return fmt.Errorf("%w: %w", socks.ErrNotSOCKS, err)
 		}
-		f.writeHTTPError(httpAnswer{code: head.code})
+		m.writeHTTPError(httpAnswer{code: head.code})
 		return err
 	case !head.line && !strings.ContainsRune("GHP", rune(head.head[0])):
 		return fmt.Errorf("%w: %w", socks.ErrNotSOCKS, err)
 	default:
 		switch v := visitOfHead(head); {
-		case v.mayKnow(c, f.Names):
+		case v.mayKnow(c, m.Names):
 		case v.cut && v.site == "" && v.origin == "": // no reason to accuse a web page
 			return err
 		default:
 			return ErrProbe
 		}
 	}
-	if f.refusal != nil {
-		f.writeHTTPError(f.answerRefused())
-		return f.refusal
+	if m.refusal != nil {
+		m.writeHTTPError(m.answerRefused())
+		return m.refusal
 	}
-	page := f.appendPage(nil, req, head)
+	page := m.appendPage(nil, req, head)
 	c.SetWriteDeadline(time.Now().Add(replyTimeout))
 	if _, werr := c.Write(page); werr != nil {
 		return werr
@@ -200,19 +200,19 @@ func (f *front) refuseHTTP(req *http.Request, err error) error {
 
 // acceptConnect makes a request of a CONNECT. A client that cannot go on has been
 // answered when the request is nil.
-func (f *front) acceptConnect(req *http.Request) (*socks.Request, error) {
-	if !f.Dialects.has(CONNECT) {
-		f.writeHTTPError(answerNoCONNECT)
+func (m *mixed) acceptConnect(req *http.Request) (*socks.Request, error) {
+	if !m.Dialects.has(CONNECT) {
+		m.writeHTTPError(answerNoCONNECT)
 		return nil, ErrDialect
 	}
 	r := &socks.Request{Version: socks.HTTP, Command: socks.Connect, Auth: httpAuth(req.Header)}
 	if req.Header.Get("Tor-RPC-Target") != "" {
-		f.writeHTTPError(answerNoRPC)
+		m.writeHTTPError(answerNoRPC)
 		return nil, errors.New("http: CONNECT to a Tor RPC object, which is not supported")
 	}
-	if verify := f.verifier(CONNECT); verify != nil {
+	if verify := m.verifier(CONNECT); verify != nil {
 		if err := verify(r.Auth); err != nil {
-			f.writeHTTPError(answerLoginOf(err))
+			m.writeHTTPError(answerLoginOf(err))
 			return nil, fmt.Errorf("%w: %w", socks.ErrAuth, err)
 		}
 	}
@@ -221,7 +221,7 @@ func (f *front) acceptConnect(req *http.Request) (*socks.Request, error) {
 		err = r.Validate()
 	}
 	if err != nil {
-		f.writeHTTPError(answerBadTarget)
+		m.writeHTTPError(answerBadTarget)
 		return nil, err
 	}
 	return r, nil
@@ -262,11 +262,11 @@ func parseBasic(proof string) (user, password string, ok bool) {
 }
 
 // writeOptions answers an OPTIONS; last says that the connection ends after it.
-func (f *front) writeOptions(last bool) error {
+func (m *mixed) writeOptions(last bool) error {
 	end := "\r\n"
 	if last {
 		end = "Connection: close\r\n\r\n"
 	}
-	_, err := f.conn.Write([]byte("HTTP/1.1 200 OK\r\nServer: hosier\r\nAllow: CONNECT, OPTIONS\r\n" + f.capabilities() + "Content-Length: 0\r\n" + end))
+	_, err := m.conn.Write([]byte("HTTP/1.1 200 OK\r\nServer: hosier\r\nAllow: CONNECT, OPTIONS\r\n" + m.capabilities() + "Content-Length: 0\r\n" + end))
 	return err
 }

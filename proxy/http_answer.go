@@ -76,9 +76,9 @@ func httpAnswerOf(r *socks.Request, status socks.Status, err error) httpAnswer {
 }
 
 // answerRefused is the answer to an HTTP client that is refused whatever it wants.
-func (f *front) answerRefused() httpAnswer {
-	if errors.Is(f.refusal, ErrFull) || errors.Is(f.refusal, ErrLimit) {
-		return httpAnswerOf(&socks.Request{}, socks.GeneralFailure, f.refusal)
+func (m *mixed) answerRefused() httpAnswer {
+	if errors.Is(m.refusal, ErrFull) || errors.Is(m.refusal, ErrLimit) {
+		return httpAnswerOf(&socks.Request{}, socks.GeneralFailure, m.refusal)
 	}
 	return answerNotClient
 }
@@ -152,7 +152,7 @@ func (p *Policy) appendHTTPError(b []byte, a httpAnswer) []byte {
 
 // writeHTTPError answers a client whose session ends with the error at hand, whether or
 // not the answer arrives.
-func (f *front) writeHTTPError(a httpAnswer) {
-	f.conn.SetWriteDeadline(time.Now().Add(replyTimeout))
-	f.conn.Write(f.appendHTTPError(nil, a))
+func (m *mixed) writeHTTPError(a httpAnswer) {
+	m.conn.SetWriteDeadline(time.Now().Add(replyTimeout))
+	m.conn.Write(m.appendHTTPError(nil, a))
 }

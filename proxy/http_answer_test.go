@@ -55,7 +55,7 @@ func TestHTTPAnswers(t *testing.T) {
 					t.Fatal(err)
 				}
 				r := &socks.Request{Version: socks.HTTP, Command: socks.Connect, Addr: addr}
-				resp := parseAnswer(t, p.appendReply(nil, r, p.told(r, tt.err), socks.Addr{}, tt.err))
+				resp := parseAnswer(t, p.appendHTTPReply(nil, r, p.statusFor(r, tt.err), tt.err))
 				reason, _, _ := strings.Cut(resp.Header.Get("Tor-Request-Failed"), " ")
 				if want := fmt.Sprintf("%d %s", tt.code, tt.phrase); resp.Status != want || reason != tt.reason {
 					t.Errorf("%q with %q, want %q with %q", resp.Status, reason, want, tt.reason)
@@ -80,7 +80,7 @@ func checkCapabilities(t *testing.T, p *Policy, h http.Header) {
 
 func TestCapabilitiesOfGrant(t *testing.T) {
 	for _, p := range []*Policy{{}, {ExtendedErrors: true}} {
-		resp := parseAnswer(t, p.appendReply(nil, &socks.Request{Version: socks.HTTP}, socks.Succeeded, socks.Addr{}, nil))
+		resp := parseAnswer(t, p.appendHTTPReply(nil, &socks.Request{Version: socks.HTTP}, socks.Succeeded, nil))
 		checkCapabilities(t, p, resp.Header)
 	}
 }

@@ -38,8 +38,8 @@ type pageData struct {
 
 // appendPage appends the answer to a client that speaks plain HTTP to the port. The
 // request is nil if its head could not be read, and then what there is of it stands in head.
-func (f *front) appendPage(b []byte, req *http.Request, head *headError) []byte {
-	local := f.conn.LocalAddr()
+func (m *mixed) appendPage(b []byte, req *http.Request, head *headError) []byte {
+	local := m.conn.LocalAddr()
 	a := answerHTTP{header: http.Header{
 		"Server":                       {"hosier"},
 		"Cache-Control":                {"no-store"},
@@ -52,13 +52,13 @@ func (f *front) appendPage(b []byte, req *http.Request, head *headError) []byte 
 	if req == nil && head.code == http.StatusRequestHeaderFieldsTooLarge {
 		a.code = head.code
 	}
-	if req == nil || f.Page == nil {
+	if req == nil || m.Page == nil {
 		writePage(&a, visitor(req, head), local)
 	} else {
 		ctx := context.WithValue(req.Context(), http.LocalAddrContextKey, local)
-		req = req.WithContext(context.WithValue(ctx, frontKey{}, f))
-		req.Body, req.RemoteAddr = http.NoBody, f.ses.Client.String()
-		f.Page.ServeHTTP(&a, req)
+		req = req.WithContext(context.WithValue(ctx, mixedKey{}, m))
+		req.Body, req.RemoteAddr = http.NoBody, m.ses.Client.String()
+		m.Page.ServeHTTP(&a, req)
 	}
 	return a.append(b, visitor(req, head).method == http.MethodHead)
 }
@@ -71,21 +71,21 @@ func visitor(req *http.Request, head *headError) visit {
 	return visitOfHead(head)
 }
 
-type frontKey struct{}
+type mixedKey struct{}
 
 // Login judges the Proxy-Authorization of a request that a [Policy.Page] is serving, as
 // Verify judges that of a CONNECT. It returns nil where nobody has to log in. The error may
 // mean a refusal for another reason, such as a limit; [ErrDialect] means that the listener
 // serves no CONNECT.
 func Login(r *http.Request) error {
-	f, ok := r.Context().Value(frontKey{}).(*front)
+	m, ok := r.Context().Value(mixedKey{}).(*mixed)
 	if !ok {
 		return nil
 	}
-	if f.refusal != nil {
-		return f.refusal
+	if m.refusal != nil {
+		return m.refusal
 	}
-	if verify := f.verifier(CONNECT); verify != nil {
+	if verify := m.verifier(CONNECT); verify != nil {
 		return verify(httpAuth(r.Header))
 	}
 	return nil

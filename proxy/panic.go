@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"time"
 
 	"hosier/internal/relay"
 	"hosier/socks"
@@ -16,38 +15,50 @@ import (
 // panicked with if that is an error.
 var ErrPanic = errors.New("proxy: panic in code that the server was given")
 
-// abandon ends a conversation in which such code panicked with value, or called
-// runtime.Goexit if that is nil. Serve calls it, deferred. A request that awaits its reply
-// gets one.
-func (t *tracked) abandon(value any) {
-	t.mu.Lock()
-	talk := t.talk
-	over := talk == nil || talk.over
-	t.mu.Unlock()
+// guard calls serve, which serves c, and ends c whatever becomes of the code that the server
+// was given.
+func (s *Server) guard(c *conn, serve func()) {
+	returned := false
+	defer func() {
+		if !returned {
+			c.abandon(recover())
+		}
+	}()
+	serve()
+	returned = true
+}
+
+// abandon ends an exchange in which such code panicked with value, or called
+// runtime.Goexit if that is nil. It is called by a deferred function. A request that awaits
+// its answer is refused.
+func (c *conn) abandon(value any) {
+	c.mu.Lock()
+	x := c.x
+	over := x == nil || x.over
+	c.mu.Unlock()
 	if over { // it was Closed that ended the goroutine
 		return
 	}
-	s, ses, c := t.server, &talk.session, talk.conn
-	s.logPanic(ses, value, debug.Stack())
+	ses := &x.session
+	c.server.logPanic(ses, value, debug.Stack())
 	err := ErrPanic
 	if cause, ok := value.(error); ok {
 		err = fmt.Errorf("%w: %w", ErrPanic, cause)
 	}
-	defer t.finish(ses, err)
-	defer func() { _ = recover() }() // c may be what panics
-	if talk.owed == nil {
-		c.Close()
-		return
+	defer c.finish(ses, err)
+	defer func() { _ = recover() }() // what follows may be what panics
+	switch {
+	case x.pending != nil:
+		ses.Status = socks.GeneralFailure
+		x.pending.Refuse(ses.Status, err)
+	case x.client != nil:
+		x.client.Close()
 	}
-	ses.Status = socks.GeneralFailure
-	c.SetDeadline(time.Now().Add(replyTimeout))
-	c.Write(talk.owed.appendReply(talk.reply[:0], ses.Request, ses.Status, socks.Addr{}, err))
-	s.hangUp(c)
 }
 
-// tell calls Closed.
-func (s *Server) tell(ses *Session) {
-	if s.Closed == nil {
+// notify calls f, which is Closed or Done of a Route, unless it is nil.
+func (s *Server) notify(f func(*Session), ses *Session) {
+	if f == nil {
 		return
 	}
 	returned := false
@@ -56,7 +67,7 @@ func (s *Server) tell(ses *Session) {
 			s.logPanic(ses, recover(), debug.Stack())
 		}
 	}()
-	s.Closed(ses)
+	f(ses)
 	returned = true
 }
 

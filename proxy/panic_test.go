@@ -37,7 +37,10 @@ func TestPanic(t *testing.T) {
 			"Page":       {request: []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")},
 			"Route":      {request: join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), answer: []byte{5, 0, 5, 1}},
 			"Plain":      {request: join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), answer: []byte{5, 0, 5, 1}},
+			"Before":     {request: join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), answer: []byte{5, 0, 5, 1}},
 			"Dial":       {request: join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), answer: []byte{5, 0, 5, 1}},
+			"Wrap":       {request: join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), answer: []byte{5, 0, 5, 1}},
+			"Resolved":   {request: join([]byte{5, 1, 0}, lookup5(0xF0)), answer: []byte{5, 0, 5, 1}},
 			"Resolve":    {request: join([]byte{5, 1, 0}, lookup5(0xF0)), answer: []byte{5, 0, 5, 1}},
 			"ResolvePTR": {request: join([]byte{5, 1, 0}, lookup5(0xF1)), answer: []byte{5, 0, 5, 1}},
 		} {
@@ -254,9 +257,9 @@ func (tr *trap) policyFor(out *egress.Direct) func(*proxy.Session) *proxy.Policy
 				tr.at("Prepare")
 				return c, nil
 			},
-			Route: func(context.Context, *proxy.Session) (egress.Egress, error) {
+			Route: func(context.Context, *proxy.Session) (proxy.Route, error) {
 				tr.at("Route")
-				return trapEgress{out, tr}, nil
+				return tr.route(trapEgress{out, tr}), nil
 			},
 			Page: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { tr.at("Page") }),
 		}
@@ -265,6 +268,20 @@ func (tr *trap) policyFor(out *egress.Direct) func(*proxy.Session) *proxy.Policy
 		}
 		return p
 	}
+}
+
+// route has only the function that is to panic: with another the event loop is left.
+func (tr *trap) route(out egress.Egress) proxy.Route {
+	r := proxy.Route{Egress: out}
+	switch tr.where {
+	case "Before":
+		r.Before = func(context.Context) error { tr.at("Before"); return nil }
+	case "Wrap":
+		r.Wrap = func(c net.Conn) net.Conn { tr.at("Wrap"); return c }
+	case "Resolved":
+		r.Resolved = func(socks.Addr) { tr.at("Resolved") }
+	}
+	return r
 }
 
 type trapEgress struct {

@@ -140,13 +140,13 @@ func (s *Server) leave(p *place, ses *Session) {
 }
 
 // ended gives back what a connection had that has ended. s.mu is held.
-func (s *Server) ended(t *tracked, ses *Session) {
-	if t.isRelay() { // share was asked for it, and its talk may be another's by now
+func (s *Server) ended(c *conn, ses *Session) {
+	if c.isRelay() { // share was asked for it, and its exchange may be another's by now
 		s.leave(&place{client: s.MaxConns > 0, user: s.MaxConns > 0 && ses.User != ""}, ses)
 		s.stages.count[inRelay].Add(-1)
 		return
 	}
-	s.leave(&t.talk.place, ses)
+	s.leave(&c.x.place, ses)
 	stage := inHandshake
 	if ses.Request != nil {
 		stage = inConnect

@@ -12,17 +12,17 @@ import (
 func TestPlacesAreGivenBack(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	s := &Server{MaxConns: 40}
-	type conn struct {
-		t   *tracked
+	type client struct {
+		c   *conn
 		ses *Session
 	}
-	var open []conn
+	var open []client
 	for range 20_000 {
 		if len(open) < 60 && r.IntN(2) == 0 {
-			tr := &tracked{server: s, talk: &talk{}}
-			s.enter(&tr.talk.place)
+			each := &conn{server: s, x: &exchange{}}
+			s.enter(&each.x.place)
 			s.stages.count[inHandshake].Add(1)
-			open = append(open, conn{tr, &Session{}})
+			open = append(open, client{each, &Session{}})
 			continue
 		}
 		if len(open) == 0 {
@@ -30,7 +30,7 @@ func TestPlacesAreGivenBack(t *testing.T) {
 		}
 		i := r.IntN(len(open))
 		c := open[i]
-		p := &c.t.talk.place
+		p := &c.c.x.place
 		switch r.IntN(5) {
 		case 0:
 			if !p.client && !p.refused {
@@ -53,12 +53,12 @@ func TestPlacesAreGivenBack(t *testing.T) {
 		case 3:
 			if p.client && !p.refused && (p.user || c.ses.User == "") {
 				s.identified(p)
-				c.t.standing.start = time.Now()
+				c.c.packed.start = time.Now()
 				s.stages.move(inHandshake, inRelay)
 			}
 			fallthrough
 		default:
-			s.ended(c.t, c.ses)
+			s.ended(c.c, c.ses)
 			open = append(open[:i], open[i+1:]...)
 		}
 		if s.places.taken > s.MaxConns || s.places.refused > 60 || s.places.unidentified > s.MaxConns/2 {
@@ -66,7 +66,7 @@ func TestPlacesAreGivenBack(t *testing.T) {
 		}
 	}
 	for _, c := range open {
-		s.ended(c.t, c.ses)
+		s.ended(c.c, c.ses)
 	}
 	if p := &s.places; p.taken != 0 || p.refused != 0 || p.unidentified != 0 || p.shares.Parties() != 0 {
 		t.Errorf("left of nothing: %+v", *p)
@@ -80,10 +80,10 @@ func TestPlacesAreGivenBack(t *testing.T) {
 // connections begin and end.
 func TestWalk(t *testing.T) {
 	s := &Server{}
-	s.walk(nil, func(*tracked) { t.Error("there is one of none") })
-	var all []*tracked
+	s.walk(nil, func(*conn) { t.Error("there is one of none") })
+	var all []*conn
 	add := func() {
-		tr := &tracked{server: s}
+		tr := &conn{server: s}
 		s.mu.Lock()
 		s.open.add(tr)
 		s.mu.Unlock()
@@ -99,11 +99,11 @@ func TestWalk(t *testing.T) {
 		for len(all) < n {
 			add()
 		}
-		seen := map[*tracked]int{}
+		seen := map[*conn]int{}
 		inner := 0
-		s.walk(nil, func(tr *tracked) {
+		s.walk(nil, func(tr *conn) {
 			if seen[tr]++; len(seen) == n/2+1 {
-				s.walk(nil, func(*tracked) { inner++ })
+				s.walk(nil, func(*conn) { inner++ })
 			}
 		})
 		for _, tr := range all {
@@ -115,9 +115,9 @@ func TestWalk(t *testing.T) {
 			t.Errorf("of %d: %d seen, %d by a walk within, %d in the list", n, len(seen), inner, len(s.open.all()))
 		}
 	}
-	was, seen := len(all), map[*tracked]int{}
+	was, seen := len(all), map[*conn]int{}
 	last := all[was-1]
-	s.walk(nil, func(tr *tracked) {
+	s.walk(nil, func(tr *conn) {
 		seen[tr]++
 		add()
 		remove(0)

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"hosier/egress"
 	"hosier/socks"
 )
 
@@ -50,10 +49,10 @@ type Policy struct {
 	// called from the connection's goroutine.
 	Verify func(*Session, socks.Auth) (user string, err error)
 
-	// Route chooses the way out of the session's request, or refuses it, and may note in
-	// Rule of the session why. An error that wraps no [socks.Status] gives the client a
-	// general failure; socks.NotAllowed is the refusal by a rule.
-	Route func(context.Context, *Session) (egress.Egress, error)
+	// Route chooses where the session's request goes, or refuses it. An error that wraps no
+	// [socks.Status] gives the client a general failure; socks.NotAllowed is the refusal by a
+	// rule.
+	Route func(context.Context, *Session) (Route, error)
 
 	// Page answers HTTP clients that want no tunnel and may know that somebody is here. The
 	// request has no body, and its context an [http.LocalAddrContextKey]. The answer is sent

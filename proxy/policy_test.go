@@ -29,7 +29,7 @@ import (
 func TestPolicyFor(t *testing.T) {
 	w := sockstest.NewWorld(t)
 	out := w.Direct()
-	open := &proxy.Policy{Route: func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil }}
+	open := &proxy.Policy{Route: func(context.Context, *proxy.Session) (proxy.Route, error) { return proxy.Route{Egress: out}, nil }}
 	policies := make(chan *proxy.Policy, 1)
 	s := &proxy.Server{PolicyFor: func(ses *proxy.Session) *proxy.Policy {
 		if ses.ID == 0 || !ses.Client.IsValid() || ses.Listener == "" {
@@ -71,9 +71,9 @@ func TestPolicyRefuses(t *testing.T) {
 				t.Error("the password was judged")
 				return "", nil
 			},
-			Route: func(context.Context, *proxy.Session) (egress.Egress, error) {
+			Route: func(context.Context, *proxy.Session) (proxy.Route, error) {
 				t.Error("the rules were asked")
-				return nil, nil
+				return proxy.Route{}, nil
 			},
 			Page: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the page was asked") }),
 		}
@@ -159,9 +159,8 @@ func TestPrepare(t *testing.T) {
 		secure := tls.Server(c, serverTLS(t))
 		return secure, secure.HandshakeContext(ctx)
 	}
-	s.Policy.Route = func(_ context.Context, ses *proxy.Session) (egress.Egress, error) {
-		ses.Rule = "rule of " + ses.User
-		return out, nil
+	s.Policy.Route = func(_ context.Context, ses *proxy.Session) (proxy.Route, error) {
+		return proxy.Route{Egress: out, Name: "world", Rule: "rule of " + ses.User}, nil
 	}
 	address := sockstest.Serve(t, s, nil)
 	raw := connect(t, address)
@@ -234,7 +233,7 @@ func TestTotalTimeout(t *testing.T) {
 		return &p
 	}
 	out := w.Direct()
-	s.Policy.Route = func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil }
+	s.Policy.Route = func(context.Context, *proxy.Session) (proxy.Route, error) { return proxy.Route{Egress: out}, nil }
 	address := sockstest.Serve(t, s, nil)
 	c := connect(t, address)
 	c.send(join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)))
@@ -285,7 +284,12 @@ func TestEnd(t *testing.T) {
 	if ses := <-closed; ses.Client != victim || ses.Err != cause {
 		t.Errorf("ended: %+v", ses)
 	}
-	if n := len(s.Sessions()); n != 2 || s.Open() != n {
+	for end := time.Now().Add(time.Minute); s.Open() != 2; time.Sleep(time.Millisecond) { // it counts until Closed has returned
+		if time.Now().After(end) {
+			t.Fatalf("%d sessions are left", s.Open())
+		}
+	}
+	if n := len(s.Sessions()); n != 2 {
 		t.Errorf("%d sessions are left", n)
 	}
 	all[0].send([]byte("pong"))

@@ -1,9 +1,11 @@
 // Package proxy is the engine of hosier: a [Server] that takes clients of every SOCKS
-// dialect and of HTTP CONNECT on one port, and serves them by a way out, an [egress.Egress].
+// dialect and of HTTP CONNECT on one port, and of any other inbound, and serves them by the
+// [egress.Egress] to which its [Policy] routes each request.
 //
-// A connection passes sniff, handshake, policy, egress, reply and relay, in this order;
-// the method serve is that line. The package does not know which ways out, rules or logs
-// there are: they come in by the fields of the Server.
+// A client passes sniff, handshake, policy, egress, answer and relay, in this order: the first
+// two make a [Pending] of it, in serveMixed for those of the port and elsewhere for those of
+// [Server.ServeRequest], and the method answer is the rest of the line. The package does not
+// know which egresses, rules or logs there are: they come in by the fields of the Server.
 package proxy
 
 import (
@@ -11,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"hosier/egress"
 	"hosier/socks"
 )
 
@@ -26,8 +27,8 @@ type Session struct {
 	End      time.Time
 
 	Request *socks.Request // nil if there was none
-	Rule    string         // what Route says it decided by; "" if it says nothing
-	Egress  egress.Egress  // nil if policy did not come to one
+	Rule    string         // what decided, as the Route has it; "" if nothing is said
+	Egress  string         // the name of its Route; "" if policy did not come to one
 	Status  socks.Status   // what the client was answered; counts only with a Request
 	Up      int64          // payload bytes from the client to the target
 	Down    int64          // payload bytes from the target to the client

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
-	"time"
 
 	"hosier/internal/relay"
 )
@@ -54,10 +54,10 @@ type Server struct {
 	// code panics with one.
 	Log *slog.Logger
 
-	ids     ids
-	readers sync.Pool // of *bufio.Reader, for handshakes
-	talks   sync.Pool // of *talk, of those that became relays
-	relays  relay.Engine
+	ids       ids
+	readers   sync.Pool // of *bufio.Reader, for handshakes
+	exchanges sync.Pool // of *exchange, of those that became relays
+	relays    relay.Engine
 
 	mu        sync.Mutex
 	room      sync.Cond // a connection ended, or the server closed
@@ -150,22 +150,12 @@ func (s *Server) hasRoom(l net.Listener) bool {
 // and returns at once. After Close it closes c; after Shutdown it serves c, since what was
 // accepted before may come only now.
 func (s *Server) ServeConn(c net.Conn, listener string) {
-	t := &tracked{server: s, talk: s.newTalk(c)}
-	t.talk.session = Session{ID: s.ids.next(), Client: clientAddr(c), Listener: listener, Start: time.Now()}
-	t.talk.shown = t.talk.session
-	s.mu.Lock()
-	s.start()
-	if s.ctx.Err() != nil {
-		s.mu.Unlock()
+	t, ctx := s.begin(c, Session{Client: clientAddr(c), Listener: listener})
+	if t == nil {
 		c.Close()
 		return
 	}
-	s.open.add(t)
-	s.enter(&t.talk.place)
-	s.stages.count[inHandshake].Add(1)
-	ctx := s.ctx
-	s.mu.Unlock()
-	s.relays.Go(c, func() { s.serve(ctx, t) })
+	s.relays.Go(c, func() { s.guard(t, func() { s.serveMixed(ctx, t) }) })
 }
 
 func (s *Server) forget(l *relay.Listener) {
@@ -229,8 +219,8 @@ func (s *Server) Close() error {
 	s.mu.Lock()
 	all := s.open.all()
 	s.mu.Unlock()
-	for _, t := range all {
-		t.close()
+	for _, c := range all {
+		c.close()
 	}
 	s.wait(context.Background())
 	return s.relays.Close()
@@ -241,7 +231,7 @@ func (s *Server) Close() error {
 // may not be there.
 func (s *Server) Sessions() []Session {
 	all := make([]Session, 0, s.Open())
-	s.walk(nil, func(t *tracked) { all = append(all, t.snapshot()) })
+	s.walk(nil, func(c *conn) { all = append(all, c.snapshot()) })
 	return all
 }
 
@@ -255,8 +245,8 @@ func (s *Server) Open() int {
 // Moved returns how many payload bytes went to targets (up) and to clients (down) so far,
 // of open connections, too. Neither ever falls.
 func (s *Server) Moved() (up, down int64) {
-	s.walk(func() { up, down = s.movedUp, s.movedDown }, func(t *tracked) {
-		u, d := t.bytes()
+	s.walk(func() { up, down = s.movedUp, s.movedDown }, func(c *conn) {
+		u, d := c.bytes()
 		up += u
 		down += d
 	})
@@ -272,16 +262,16 @@ func (s *Server) Moved() (up, down int64) {
 // if it is nil, that is an error of the connection.
 func (s *Server) End(cause error, match func(*Session) bool) int {
 	ended := s.matching(match)
-	for _, t := range ended {
-		t.end(cause)
+	for _, c := range ended {
+		c.end(cause)
 	}
 	return len(ended)
 }
 
-func (s *Server) matching(match func(*Session) bool) (all []*tracked) {
-	s.walk(nil, func(t *tracked) {
-		if ses := t.snapshot(); match(&ses) {
-			all = append(all, t)
+func (s *Server) matching(match func(*Session) bool) (all []*conn) {
+	s.walk(nil, func(c *conn) {
+		if ses := c.snapshot(); match(&ses) {
+			all = append(all, c)
 		}
 	})
 	return all
@@ -308,4 +298,22 @@ func (s *Server) wait(ctx context.Context) error {
 		s.room.Wait()
 	}
 	return nil
+}
+
+// ListenerName is the name by which requests and sessions know a listener of this
+// address: host:port, or unix:/path.
+func ListenerName(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return a.String()
+}
+
+// clientAddr is zero for a Unix socket.
+func clientAddr(c net.Conn) netip.AddrPort {
+	ap, ok := relay.RemoteAddrPort(c)
+	if !ok {
+		return ap
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

@@ -10,9 +10,9 @@ import (
 	"hosier/socks"
 )
 
-// told is the status that the client of r is told when err ended its request: the one
+// statusFor returns the status with which the request is answered that err ended: the one
 // place where an error becomes a code.
-func (p *Policy) told(r *socks.Request, err error) socks.Status {
+func (p *Policy) statusFor(r *socks.Request, err error) socks.Status {
 	status := statusOf(err)
 	if status == socks.TTLExpired && isLookup(r.Command) {
 		status = socks.HostUnreachable // a lookup has this one failure (Tor's socks-extensions)

@@ -69,10 +69,10 @@ func TestStatus(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := &Policy{}
 			r := &socks.Request{Version: socks.V5, Command: socks.Connect, Addr: socks.Addr{Name: "a.test", Port: 80}}
-			if got := p.told(r, c.err); got != c.socks5 {
+			if got := p.statusFor(r, c.err); got != c.socks5 {
 				t.Errorf("SOCKS5: %v, want %v", got, c.socks5)
 			}
-			checkWords(t, r, p.told(r, c.err), c.err, c.http, c.reason)
+			checkWords(t, r, p.statusFor(r, c.err), c.err, c.http, c.reason)
 		})
 	}
 }
@@ -115,7 +115,7 @@ func TestStatusExtended(t *testing.T) {
 		{true, socks.Resolve, socks.NotAllowed, socks.NotAllowed},
 	} {
 		p := &Policy{ExtendedErrors: c.extended}
-		if got := p.told(&socks.Request{Command: c.command}, c.err); got != c.want {
+		if got := p.statusFor(&socks.Request{Command: c.command}, c.err); got != c.want {
 			t.Errorf("extended %v, %v, %v: %v, want %v", c.extended, c.command, c.err, got, c.want)
 		}
 	}

@@ -54,6 +54,7 @@ func (c inChromium) text() string {
 
 func firefoxWith(preferences map[string]any) func(*testing.T) someBrowser {
 	preferences["network.proxy.failover_direct"] = false // as the page says
+	preferences["network.proxy.allow_bypass"] = false
 	return func(t *testing.T) someBrowser { return inFirefox{newFirefox(t, preferences)} }
 }
 

@@ -121,7 +121,7 @@ func serveModel(dns string, login *probe.Login) (addr string, stop func(), err e
 	out := &egress.Direct{Resolver: names}
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
-			Route: func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil },
+			Route: func(context.Context, *proxy.Session) (proxy.Route, error) { return proxy.Route{Egress: out}, nil },
 		},
 		Log: slog.New(slog.DiscardHandler),
 	}

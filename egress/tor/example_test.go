@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 
-	"hosier/egress"
 	"hosier/egress/tor"
 	"hosier/proxy"
 )
@@ -30,7 +29,7 @@ func Example() {
 	srv := &proxy.Server{
 		Policy: proxy.Policy{
 			ExtendedErrors: true,
-			Route:          func(context.Context, *proxy.Session) (egress.Egress, error) { return pool, nil },
+			Route:          func(context.Context, *proxy.Session) (proxy.Route, error) { return proxy.Route{Egress: pool}, nil },
 		},
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:1080")

@@ -32,7 +32,7 @@ func (d *Daemon) openControl(ctx context.Context, g *generation) (net.Listener, 
 		return nil, err
 	}
 	tors, spawned := false, false
-	for _, x := range g.exits {
+	for _, x := range g.egresses {
 		tors, spawned = tors || x.pool != nil, spawned || x.dir != ""
 	}
 	l, err := listenControl(ctx, g.config.StateDir)

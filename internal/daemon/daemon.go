@@ -64,7 +64,7 @@ type Daemon struct {
 	mu        sync.Mutex         // of start and reload
 	text      []byte             // of the file in force
 	listeners map[string]*opened // by keyOf
-	exits     []*exit            // all that were started
+	egresses  []*liveEgress      // all that were started
 	control   io.Closer          // of hosier status and hosier reload
 	admin     io.Closer          // of --admin
 	adminAt   string             // where that is; "" for nowhere
@@ -160,10 +160,10 @@ func (d *Daemon) introduce(g *generation) {
 func (d *Daemon) put(ctx context.Context, g *generation, c *listenerChange) {
 	d.setLevel(g.config.Log)
 	d.telemetry.Tell(d.redactor(g.config.Log), g.config.Log.Connections)
-	for _, x := range g.exits {
-		if !slices.Contains(d.exits, x) {
+	for _, x := range g.egresses {
+		if !slices.Contains(d.egresses, x) {
 			x.start(ctx, func(s tor.Status) { d.show(x.name, s) })
-			d.exits = append(d.exits, x)
+			d.egresses = append(d.egresses, x)
 		}
 	}
 	l := g.config.Limits
@@ -263,7 +263,7 @@ func (d *Daemon) Close() error {
 	err := d.server.Close()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, x := range d.exits {
+	for _, x := range d.egresses {
 		x.stop()
 	}
 	if g := d.current.Load(); g != nil {
@@ -375,8 +375,8 @@ func (d *Daemon) replace(ctx context.Context) error {
 // forgets those that have ended.
 func (d *Daemon) retireUnused() {
 	g := d.current.Load()
-	d.exits = slices.DeleteFunc(d.exits, (*exit).isOver)
-	for _, x := range d.exits {
+	d.egresses = slices.DeleteFunc(d.egresses, (*liveEgress).isOver)
+	for _, x := range d.egresses {
 		if !g.has(x) {
 			x.retire()
 		}
@@ -403,4 +403,4 @@ func sameForever(old, c *config.Config) error {
 }
 
 // has reports whether x is one of g.
-func (g *generation) has(x *exit) bool { return g.exits[x.name] == x }
+func (g *generation) has(x *liveEgress) bool { return g.egresses[x.name] == x }

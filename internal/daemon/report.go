@@ -48,7 +48,7 @@ func (d *Daemon) report(ctx context.Context) Report {
 		r.Listeners = append(r.Listeners, ListenerStatus{d.listenerName(g.at[l.Name]), g.at[l.Name], traitsOf(l)})
 	}
 	for _, e := range g.config.Egresses {
-		x := g.exits[e.Name]
+		x := g.egresses[e.Name]
 		r.Egresses = append(r.Egresses, EgressStatus{x.name, x.ready()})
 		if x.pool != nil {
 			r.Tor = append(r.Tor, x.pool.Status(ctx)...)

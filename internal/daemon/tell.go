@@ -72,11 +72,6 @@ func ownWords(err error) string {
 // closed is told each connection at its end.
 func (d *Daemon) closed(ses *proxy.Session) {
 	d.limits.End(ses.ID)
-	if w, ok := ses.Egress.(*way); ok {
-		for _, x := range w.exits {
-			x.leave()
-		}
-	}
 	d.telemetry.Closed(ses)
 	d.tellSOCKS4(ses)
 }
@@ -149,7 +144,7 @@ func (d *Daemon) health() (all []telemetry.Health) {
 		return nil
 	}
 	for _, e := range g.config.Egresses {
-		x := g.exits[e.Name]
+		x := g.egresses[e.Name]
 		all = append(all, telemetry.Health{Egress: x.name, Up: x.ready()})
 		if x.pool == nil {
 			continue

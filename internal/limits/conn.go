@@ -42,6 +42,9 @@ func (p *pace) charge(n int, rate int64) time.Time {
 	return p.paid
 }
 
+// Paces reports whether Conn returns anything but what it is given.
+func (l *Limiter) Paces() bool { return l.rate.Load() > 0 }
+
 // Conn makes of c a connection that takes part in the user's bytes a second. Without such a
 // limit, or a user, it is c itself. It must be closed; that closes c.
 //
@@ -51,7 +54,7 @@ func (p *pace) charge(n int, rate int64) time.Time {
 // and none that has moved bytes waits before it returns. CloseWrite is there if c has it,
 // NetConn is c.
 func (l *Limiter) Conn(c net.Conn, user string) net.Conn {
-	if user == "" || l.rate.Load() <= 0 {
+	if user == "" || !l.Paces() {
 		return c
 	}
 	l.mu.Lock()

@@ -74,7 +74,9 @@ func startProxy(t *testing.T, verify func(*proxy.Session, socks.Auth) (string, e
 	p := &counted{}
 	p.srv = &proxy.Server{
 		Policy: proxy.Policy{
-			Route:  func(context.Context, *proxy.Session) (egress.Egress, error) { return &egress.Direct{}, nil },
+			Route: func(context.Context, *proxy.Session) (proxy.Route, error) {
+				return proxy.Route{Egress: &egress.Direct{}}, nil
+			},
 			Verify: verify,
 		},
 		Log: slog.New(slog.DiscardHandler),

@@ -45,9 +45,6 @@ func NewCheck() *Check {
 	return c
 }
 
-// Name is that of the way out, for logs.
-func (c *Check) Name() string { return "check" }
-
 // IsCheck reports whether a request for the address is for the Check, and so for no other
 // egress: by its name, whatever the command and the port, or a name below it.
 func IsCheck(a socks.Addr) bool {

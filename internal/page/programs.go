@@ -167,7 +167,7 @@ const firefoxAsks = "Unless network.dns.native_https_query is false in about:con
 const firefoxQuiet = "In about:config, set network.dns.native_https_query to false; otherwise Firefox asks your DNS server about names."
 
 func firefox(p *Program, w *way) {
-	const own = " Firefox's own services, such as updates, bypass a failing proxy unless network.proxy.failover_direct is false in about:config."
+	const own = " Firefox's own services, such as updates, bypass a failing proxy unless network.proxy.failover_direct and network.proxy.allow_bypass are false in about:config."
 	p.Steps = []string{"Open Settings, search for “proxy”, and click “Settings…”."}
 	switch w.Scheme {
 	case secure:

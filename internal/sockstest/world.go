@@ -170,7 +170,7 @@ func Serve(tb testing.TB, s *proxy.Server, out egress.Egress) string {
 		tb.Fatal(err)
 	}
 	if s.Policy.Route == nil && s.PolicyFor == nil {
-		s.Policy.Route = func(context.Context, *proxy.Session) (egress.Egress, error) { return out, nil }
+		s.Policy.Route = func(context.Context, *proxy.Session) (proxy.Route, error) { return proxy.Route{Egress: out}, nil }
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()

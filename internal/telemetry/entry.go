@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"hosier/egress"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -36,15 +35,12 @@ func (d Redactor) Entry(ses *proxy.Session) Entry {
 	e := Entry{
 		ID: ses.ID, Start: ses.Start, End: ses.End,
 		Listener: d.listener(ses), Client: d.Client(ses.Client), User: clean(ses.User, maxName),
-		Target: d.Target(ses.Request), Rule: clean(ses.Rule, maxName), Reason: d.Reason(ses),
+		Target: d.Target(ses.Request), Rule: clean(ses.Rule, maxName), Egress: clean(ses.Egress, maxName), Reason: d.Reason(ses),
 		Up: ses.Up, Down: ses.Down,
 	}
 	stage, open := stageOf(ses), ses.End.IsZero()
 	if open {
 		e.Stage = stages[stage]
-	}
-	if ses.Egress != nil {
-		e.Egress = egressName(ses.Egress)
 	}
 	if r := ses.Request; r != nil {
 		e.Dialect, e.Command, e.Member = dialect(r), r.Command.String(), clean(r.Member, maxName)
@@ -81,12 +77,4 @@ func dialect(r *socks.Request) string {
 		return "SOCKS5"
 	}
 	return "HTTP"
-}
-
-// egressName is the name by which the configuration knows a way out.
-func egressName(e egress.Egress) string {
-	if named, ok := e.(interface{ Name() string }); ok {
-		return clean(named.Name(), maxName)
-	}
-	return "unnamed"
 }

@@ -97,8 +97,8 @@ func (m *metrics) of(o outcome) *instruments {
 // count takes a session at its end.
 func (m *metrics) count(ses *proxy.Session) {
 	o := outcome{none, none, none, none}
-	if ses.Egress != nil {
-		o.egress = egressName(ses.Egress)
+	if ses.Egress != "" {
+		o.egress = clean(ses.Egress, maxName)
 	}
 	if r := ses.Request; r != nil {
 		o.dialect, o.command, o.status = dialect(r), commandLabel(r.Command), statusLabel(ses.Status)

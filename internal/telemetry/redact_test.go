@@ -20,7 +20,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"hosier/egress"
 	"hosier/internal/printable"
 	"hosier/proxy"
 	"hosier/socks"
@@ -285,14 +284,6 @@ func TestRedactedLineTellsNothing(t *testing.T) {
 	})
 }
 
-// way is a way out with a name.
-type way struct {
-	egress.Egress
-	name string
-}
-
-func (w way) Name() string { return w.name }
-
 // session is one with everything in it.
 func session() *proxy.Session {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -303,7 +294,7 @@ func session() *proxy.Session {
 			Version: socks.V5, Command: socks.Connect, Addr: socks.Addr{Name: "foo.test", Port: 443},
 			Auth: socks.Auth{Method: socks.UserPass, User: "ann", Password: "hunter2"}, Client: client, Member: "tor0", Literal: true,
 		},
-		Rule: "hosier.toml:12", Egress: way{name: "tor"}, Status: socks.TTLExpired, Up: 517, Down: 4096,
+		Rule: "hosier.toml:12", Egress: "tor", Status: socks.TTLExpired, Up: 517, Down: 4096,
 		Handshake: 1500 * time.Microsecond, Connect: 250 * time.Millisecond, FirstByte: 42 * time.Millisecond,
 		Err: fmt.Errorf("CONNECT foo.test:443: %w", context.DeadlineExceeded),
 	}

@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"go.uber.org/goleak"
 
-	"hosier/egress"
 	"hosier/internal/printable"
 	"hosier/proxy"
 	"hosier/socks"
@@ -93,7 +92,7 @@ func TestHostileText(t *testing.T) {
 	} {
 		ses := session()
 		ses.Request.Addr.Name, ses.User, ses.Listener, ses.Rule, ses.Request.Member = evil, evil, evil, evil, evil
-		ses.Egress, ses.Err = way{name: evil}, fmt.Errorf("%s: %w", evil, io.EOF)
+		ses.Egress, ses.Err = evil, fmt.Errorf("%s: %w", evil, io.EOF)
 		var asText, asJSON bytes.Buffer
 		for _, h := range []slog.Handler{slog.NewTextHandler(&asText, nil), slog.NewJSONHandler(&asJSON, nil)} {
 			tel := New(Options{Redactor: Redactor{Reveal: true}, Log: slog.New(h), Connections: true})
@@ -170,7 +169,7 @@ func TestMetrics(t *testing.T) {
 	tel.Closed(session())
 	tel.Closed(&proxy.Session{ID: 8, Err: proxy.ErrPage})
 	strange := session()
-	strange.Status, strange.Request.Command, strange.Egress = 0x55, 0x99, struct{ egress.Egress }{}
+	strange.Status, strange.Request.Command, strange.Egress = 0x55, 0x99, "unnamed"
 	strange.Request.Version, strange.Request.Addr = socks.V4, socks.Addr{Name: "foo.test"}
 	tel.Closed(strange)
 	tel.Login(LoginWrong)

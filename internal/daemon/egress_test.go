@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-func stoppable() (x *exit, ended func() bool) {
-	x = &exit{over: make(chan struct{})}
+func stoppable() (x *liveEgress, ended func() bool) {
+	x = &liveEgress{over: make(chan struct{})}
 	x.end = func() { close(x.over) }
 	return x, x.isOver
 }
@@ -127,13 +127,13 @@ func TestNews(t *testing.T) {
 
 // A proxy that failed is taken not to work for a time that a clock which is set does not change.
 func TestBrokenByMonotonicClock(t *testing.T) {
-	x := new(exit)
+	x := new(liveEgress)
 	x.judged(time.Now().Add(brokenTime))
 	if until := *x.broken.Load(); until == until.Round(0) { // in a bubble it has none
 		t.Errorf("until %v, without a monotonic reading", until)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		x := new(exit)
+		x := new(liveEgress)
 		x.judged(time.Now().Add(brokenTime))
 		time.Sleep(brokenTime - 1)
 		if x.ready() {

@@ -25,9 +25,9 @@ import (
 // begun but not asked for it: longer than a handshake lasts.
 const retirement = time.Minute
 
-// exit is a way out of the running daemon, by the name that rules know it by. It lives on
+// liveEgress is an egress at work, by the name that rules know it by. It lives on
 // over reloads for as long as the configuration says the same of it.
-type exit struct {
+type liveEgress struct {
 	name string
 	kind rules.Kind
 	via  string // as written
@@ -48,11 +48,11 @@ type exit struct {
 	ended   bool
 }
 
-// openExit makes the way out that e describes, which has judge look at each connection to an
+// openEgress makes the way out that e describes, which has judge look at each connection to an
 // upstream before it is used. It starts nothing.
-func openExit(ctx context.Context, e config.Egress, c *config.Config, log *slog.Logger, judge func(net.Conn) error) (*exit, error) {
+func openEgress(ctx context.Context, e config.Egress, c *config.Config, log *slog.Logger, judge func(net.Conn) error) (*liveEgress, error) {
 	written := e.Via.Reveal()
-	x := &exit{name: e.Name, kind: e.Kind, via: written, key: exitKey(e), over: make(chan struct{})}
+	x := &liveEgress{name: e.Name, kind: e.Kind, via: written, key: egressKey(e), over: make(chan struct{})}
 	var err error
 	switch {
 	case e.Kind == rules.Direct: // each listener makes its own, since rules judge what it dials
@@ -69,14 +69,14 @@ func openExit(ctx context.Context, e config.Egress, c *config.Config, log *slog.
 	return x, nil
 }
 
-// exitKey is equal for two descriptions of the same way out.
-func exitKey(e config.Egress) string {
+// egressKey is equal for two descriptions of the same way out.
+func egressKey(e config.Egress) string {
 	return strings.Join([]string{e.Name, e.Via.Reveal(), e.Torrc}, "\x00")
 }
 
 // upstreams are the addresses that it connects to, host:port or unix:/path, as far as they are
 // known before it runs.
-func (x *exit) upstreams() (all []string) {
+func (x *liveEgress) upstreams() (all []string) {
 	switch {
 	case x.kind == rules.Direct:
 	case x.pool != nil:
@@ -92,7 +92,7 @@ func (x *exit) upstreams() (all []string) {
 }
 
 // start runs what the way out needs to run.
-func (x *exit) start(ctx context.Context, changed func(tor.Status)) {
+func (x *liveEgress) start(ctx context.Context, changed func(tor.Status)) {
 	if x.pool == nil {
 		close(x.over)
 		return
@@ -107,7 +107,7 @@ func (x *exit) start(ctx context.Context, changed func(tor.Status)) {
 }
 
 // stop ends what runs, and waits for that. It must have been started.
-func (x *exit) stop() {
+func (x *liveEgress) stop() {
 	if x.end != nil {
 		x.end()
 	}
@@ -115,13 +115,13 @@ func (x *exit) stop() {
 }
 
 // enter and leave count the connections that use it.
-func (x *exit) enter() {
+func (x *liveEgress) enter() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.open++
 }
 
-func (x *exit) leave() {
+func (x *liveEgress) leave() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.open--
@@ -129,14 +129,14 @@ func (x *exit) leave() {
 }
 
 // inUse is how many connections use it.
-func (x *exit) inUse() int {
+func (x *liveEgress) inUse() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.open
 }
 
 // retire ends it when nobody uses it any more.
-func (x *exit) retire() {
+func (x *liveEgress) retire() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.retired != nil {
@@ -151,7 +151,7 @@ func (x *exit) retire() {
 }
 
 // revive takes retire back, and reports whether there still was time.
-func (x *exit) revive() bool {
+func (x *liveEgress) revive() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.ended {
@@ -164,7 +164,7 @@ func (x *exit) revive() bool {
 	return true
 }
 
-func (x *exit) endIfUnused() {
+func (x *liveEgress) endIfUnused() {
 	if !x.graced || x.open > 0 || x.ended {
 		return
 	}
@@ -175,7 +175,7 @@ func (x *exit) endIfUnused() {
 }
 
 // isOver reports whether it was ended by retire, and nothing of it runs any more.
-func (x *exit) isOver() bool {
+func (x *liveEgress) isOver() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	select {
@@ -192,7 +192,7 @@ const brokenTime = 30 * time.Second
 
 // judged notes until when it is taken not to work, the zero time if it does. A pool of tors
 // knows better by itself.
-func (x *exit) judged(until time.Time) {
+func (x *liveEgress) judged(until time.Time) {
 	switch {
 	case x.pool != nil:
 	case until.IsZero():
@@ -204,13 +204,13 @@ func (x *exit) judged(until time.Time) {
 }
 
 // ready reports whether it can serve, as far as is known.
-func (x *exit) ready() bool {
+func (x *liveEgress) ready() bool {
 	until := x.broken.Load()
 	return x.hasTor() && (until == nil || !time.Now().Before(*until)) // by the monotonic clock: the other one may be set
 }
 
 // hasTor reports whether a tor is ready, where it needs one.
-func (x *exit) hasTor() bool { return x.pool == nil || x.pool.Ready() }
+func (x *liveEgress) hasTor() bool { return x.pool == nil || x.pool.Ready() }
 
 // spawnDir is where the daemons of a way out have their directories: the state directory,
 // or for one with a table of its own a directory in it.

@@ -9,33 +9,31 @@ import (
 
 	"pgregory.net/rapid"
 
-	"hosier/egress"
 	"hosier/socks"
 )
 
 // A session is the same when its relay has ended as when it began, but for what isolated
 // its request. A field that is added and not packed fails this.
-func TestStanding(t *testing.T) {
-	out := &struct{ egress.Egress }{}
+func TestPackedSession(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ses := Session{Request: new(socks.Request)}
 		draw(t, reflect.ValueOf(ses.Request).Elem(), "Request.")
 		draw(t, reflect.ValueOf(&ses).Elem(), "Session.")
-		ses.Egress, ses.Status = out, socks.Succeeded
+		ses.Status = socks.Succeeded
 		// What the end alone brings:
 		ses.End, ses.Err, ses.Up, ses.Down, ses.FirstByte = time.Time{}, nil, 0, 0, 0
 		r := ses.Request
 		r.Client, r.Listener, r.User = ses.Client, ses.Listener, ses.User
 		replied := time.Duration(rapid.Int64Min(0).Draw(t, "replied"))
 
-		standing := stand(&ses, replied)
+		packed := pack(&ses, nil, replied)
 		for _, secret := range []string{r.Auth.User, r.Auth.Password, r.Auth.Isolation} {
-			if strings.Contains(standing.bytes, secret) {
+			if strings.Contains(packed.bytes, secret) {
 				t.Errorf("%q is kept", secret)
 			}
 		}
 		r.Auth.User, r.Auth.Password, r.Auth.Isolation = "", "", ""
-		got, gotReplied := standing.session()
+		got, gotReplied := packed.session()
 		if !reflect.DeepEqual(*got, ses) || gotReplied != replied {
 			t.Errorf("got %+v of %v, want %+v of %v", *got, *got.Request, ses, *r)
 		}
@@ -55,7 +53,7 @@ func draw(t *rapid.T, v reflect.Value, name string) {
 			*set = time.Now()
 		case *bool:
 			*set = rapid.Bool().Draw(t, name)
-		case **socks.Request, *egress.Egress, *error: // set by the caller
+		case **socks.Request, *error: // set by the caller
 		case *func(netip.Addr) error: // of no use once there is a relay
 		default:
 			switch field.Kind() {

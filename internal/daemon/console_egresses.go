@@ -15,7 +15,7 @@ func (d *Daemon) consoleEgresses(ctx context.Context) []console.Egress {
 	all := make([]console.Egress, len(g.config.Egresses))
 	var group sync.WaitGroup
 	for i, c := range g.config.Egresses {
-		x := g.exits[c.Name]
+		x := g.egresses[c.Name]
 		all[i] = console.Egress{Name: c.Name, Via: c.Via.String(), Kind: c.Kind.String(), Ready: x.ready(), Open: x.inUse()}
 		if x.pool == nil {
 			continue

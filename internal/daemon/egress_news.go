@@ -46,7 +46,7 @@ func (n *news) works() (after time.Duration, ok bool) {
 // judge returns what is to be called when a request has shown whether x works. One that
 // stands alone is asked whatever it did before, so there is no time for which it is passed
 // over. A pool of tors logs its members by itself.
-func (l *listenerWays) judge(x *exit, alone bool) func(until time.Time, err error) {
+func (l *routes) judge(x *liveEgress, alone bool) func(until time.Time, err error) {
 	d := l.generation.daemon
 	return func(until time.Time, err error) {
 		if alone && err != nil {

@@ -1,0 +1,141 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"hosier/egress"
+	"hosier/internal/relay"
+	"hosier/socks"
+)
+
+// reply is what an egress gave.
+type reply struct {
+	bound  socks.Addr // of a lookup the answer
+	target net.Conn   // to be relayed; nil if nothing follows the reply
+}
+
+func (r reply) close() {
+	if r.target != nil {
+		r.target.Close()
+	}
+}
+
+// ask is where a command meets the egress of its route.
+func (p *Policy) ask(ctx context.Context, c *conn) (got reply, err error) {
+	x, start := c.x, time.Now()
+	ses, client := &x.session, x.client
+	until := start.Add(p.connectTimeout() * attempts(x.route.Egress))
+	if end := ses.Start.Add(p.TotalTimeout); p.TotalTimeout > 0 && end.Before(until) {
+		until = end
+	}
+	defer func() { ses.Connect = time.Since(start) }()
+	if client != nil && relay.InLoop(client) {
+		if got, done, err := x.route.askInLoop(client, ses.Request, until); done {
+			return got, err
+		}
+		relay.Leave(client) // what follows may wait for anything
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	c.setCancel(cancel)
+	defer c.setCancel(nil)
+	if x.route.Before != nil {
+		if err := x.route.Before(ctx); err != nil {
+			return reply{}, err
+		}
+	}
+	return x.route.ask(ctx, ses.Request)
+}
+
+// attempts is how often out may need the connect timeout.
+func attempts(out egress.Egress) time.Duration {
+	if many, ok := out.(egress.Attempts); ok {
+		return time.Duration(max(many.Attempts(), 1))
+	}
+	return 1
+}
+
+func (t *Route) ask(ctx context.Context, r *socks.Request) (got reply, err error) {
+	switch r.Command {
+	case socks.Connect:
+		got.target, got.bound, err = t.Egress.Dial(ctx, r)
+		if err == nil && t.Wrap != nil {
+			got.target = t.wrap(got.target)
+		}
+	case socks.Resolve:
+		got.bound.IP, err = t.Egress.Resolve(ctx, r)
+		switch {
+		case err != nil:
+		case r.Version == socks.V4 && !got.bound.IP.Unmap().Is4():
+			err = fmt.Errorf("name has no IPv4 address: %w", socks.HostUnreachable)
+		case t.Resolved != nil:
+			t.Resolved(got.bound)
+		}
+	case socks.ResolvePTR:
+		got.bound.Name, err = t.Egress.ResolvePTR(ctx, r)
+	default:
+		err = fmt.Errorf("%v: %w", r.Command, errors.ErrUnsupported)
+	}
+	return got, err
+}
+
+// wrap calls Wrap, and closes what it is given if that panics.
+func (t *Route) wrap(target net.Conn) net.Conn {
+	returned := false
+	defer func() {
+		if !returned {
+			target.Close()
+		}
+	}()
+	wrapped := t.Wrap(target)
+	returned = true
+	return wrapped
+}
+
+// askInLoop does what ask would where that is but to look a name up and to connect, without a
+// thread to wake.
+func (t *Route) askInLoop(client net.Conn, r *socks.Request, until time.Time) (got reply, done bool, err error) {
+	plain, ok := t.Egress.(egress.Plain)
+	if !ok || r.Command != socks.Connect || t.Before != nil || t.Wrap != nil {
+		return got, false, nil
+	}
+	step, err := plain.Plain(r)
+	if err == nil && step.Find != nil {
+		step, err = find(client, step, until)
+	}
+	if err != nil || !step.To.IsValid() {
+		return got, err != nil, err
+	}
+	if end := time.Now().Add(step.Limit); step.Limit > 0 && end.Before(until) {
+		until = end
+	}
+	target, local, err := relay.Connect(client, step.To, until)
+	if err != nil {
+		return got, !step.More, err
+	}
+	return reply{bound: socks.AddrFrom(local), target: target}, true, nil
+}
+
+// find waits in the event loop for the step that follows.
+func find(client net.Conn, s egress.Step, until time.Time) (egress.Step, error) {
+	var (
+		found  egress.Step // not to be looked at before ready, nor when the wait has failed
+		why    error
+		cancel func()
+	)
+	err := relay.Await(client, until, func(ready func()) {
+		cancel = s.Find(func(next egress.Step, err error) {
+			found, why = next, err
+			ready()
+		})
+	})
+	if err != nil {
+		cancel()
+		return egress.Step{}, fmt.Errorf("lookup: %w", err)
+	}
+	return found, why
+}
