@@ -122,7 +122,7 @@ func TestFailoverHealth(t *testing.T) {
 		}
 		f.Dial(gone, &socks.Request{Command: socks.Connect}) // whose client does not wait for the answer
 		if s := f.Status(); s[0].Working {
-			t.Errorf("a client that has gone mends it: %+v", s)
+			t.Errorf("a client that has gone fixes it: %+v", s)
 		}
 		fails, works = nil, nil
 		asked()

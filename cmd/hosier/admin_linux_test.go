@@ -141,7 +141,7 @@ func TestResolvedHere(t *testing.T) {
 	}
 }
 
-// A curl that looks a name up itself is named with the mend, and refused where the
+// A curl that looks a name up itself is named with the fix, and refused where the
 // listener says so; one that sends the name, or was told the address here, is not.
 func TestLeaks(t *testing.T) {
 	const leak = `program=curl`

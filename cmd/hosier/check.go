@@ -15,7 +15,7 @@ func checkCommand() *cobra.Command {
 		Use:   "check FILE",
 		Short: "Check a configuration file",
 		Long: `check reads a configuration file and reports every mistake in it at once, each with
-file:line:column and the mend; then the exit code is 2. It opens nothing and asks nobody.
+file:line:column and the fix; then the exit code is 2. It opens nothing and asks nobody.
 Of a file without a mistake it prints what is true of every request under its rules: who
 decides about .onion names, where names are looked up, and what can reach this host's own
 network.`,

@@ -127,7 +127,7 @@ via = "direct"
 		})
 	}
 	h.awaitLog(t, `reason=".*SOCKS4 cannot carry one"`)
-	h.awaitLog(t, `level=WARN msg="a SOCKS4 client was refused: .*cannot carry a password" id=[0-9]+ listener=\S+ client=127\.0\.0\.1:\d+ mend=".*SOCKS5`)
+	h.awaitLog(t, `level=WARN msg="a SOCKS4 client was refused: .*cannot carry a password" id=[0-9]+ listener=\S+ client=127\.0\.0\.1:\d+ fix=".*SOCKS5`)
 	if strings.Contains(h.log.String(), "secret") {
 		t.Error("a password is in the log")
 	}

@@ -20,8 +20,8 @@ import (
 	"hosier/internal/sockstest"
 )
 
-// TestPageMends sets a browser up wrongly, and then as the page that it gets tells it to.
-func TestPageMends(t *testing.T) {
+// TestPageFixes sets a browser up wrongly, and then as the page that it gets tells it to.
+func TestPageFixes(t *testing.T) {
 	s := newSite(t)
 	h := s.start(t)
 
@@ -43,11 +43,11 @@ func TestPageMends(t *testing.T) {
 			t.Errorf("the page names %q and %q", value, pac)
 		}
 		t.Run(flag, func(t *testing.T) {
-			mended := newBrowser(t, map[string]any{flag: value})
-			if text := browse(t, mended, "http://"+s.host()+"/"); strings.TrimSpace(text)+"\n" != greeting(s.host()) {
+			fixed := newBrowser(t, map[string]any{flag: value})
+			if text := browse(t, fixed, "http://"+s.host()+"/"); strings.TrimSpace(text)+"\n" != greeting(s.host()) {
 				t.Errorf("the page says %q", text)
 			}
-			checkInBrowser(t, mended, h.addr())
+			checkInBrowser(t, fixed, h.addr())
 		})
 	}
 	if len(flags) != 2 {

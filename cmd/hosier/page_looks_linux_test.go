@@ -63,7 +63,7 @@ func TestPageLooks(t *testing.T) {
 	h := start(t, args...)
 	axe := axeCore(t)
 	lost := newBrowser(t, map[string]any{"proxy-server": "http://" + h.addr()})
-	mended := newBrowser(t, map[string]any{"proxy-pac-url": "http://" + h.addr() + "/proxy.pac"})
+	fixed := newBrowser(t, map[string]any{"proxy-pac-url": "http://" + h.addr() + "/proxy.pac"})
 	for _, l := range looks {
 		for _, page := range []struct {
 			name    string
@@ -71,9 +71,9 @@ func TestPageLooks(t *testing.T) {
 			browser context.Context
 			open    func()
 		}{
-			{"page", 1180, mended, func() { browse(t, mended, "http://"+h.addr()+"/") }},
+			{"page", 1180, fixed, func() { browse(t, fixed, "http://"+h.addr()+"/") }},
 			{"page-lost", 1180, lost, func() { browse(t, lost, "http://www.example/") }},
-			{"page-check", 500, mended, func() { checkInBrowser(t, mended, h.addr()) }},
+			{"page-check", 500, fixed, func() { checkInBrowser(t, fixed, h.addr()) }},
 		} {
 			t.Run(page.name+"/"+l.name, func(t *testing.T) {
 				inBrowser(t, page.browser, look(l.width, page.height, l.dark))

@@ -65,13 +65,13 @@ const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 // checkAddress tells whether an address can be listened on without a lookup, and returns
 // it, or "".
 func (r *reader) checkAddress(text string, at rules.Pos) string {
-	const mend = `write host:port such as "127.0.0.1:1080", "unix:/path", or "systemd:NAME"`
+	const fix = `write host:port such as "127.0.0.1:1080", "unix:/path", or "systemd:NAME"`
 	kind, rest, ok := strings.Cut(text, ":")
 	switch {
 	case !ok:
-		r.fail(at, "%s is no address; %s", shown(text), mend)
+		r.fail(at, "%s is no address; %s", shown(text), fix)
 	case strings.HasPrefix(rest, "//"):
-		r.fail(at, "%s: a URL is for via; %s", shown(text), mend)
+		r.fail(at, "%s: a URL is for via; %s", shown(text), fix)
 	case kind == "unix" && !strings.HasPrefix(rest, "/"):
 		r.fail(at, `%s: write the whole path, such as "unix:/run/hosier/socks.sock"`, shown(text))
 	case kind == "systemd" && (rest == "" || strings.ContainsAny(rest, ":/ ")):
@@ -81,19 +81,19 @@ func (r *reader) checkAddress(text string, at rules.Pos) string {
 	case kind == "unix" || kind == "systemd":
 		return text
 	default:
-		return r.checkTCP(text, at, mend)
+		return r.checkTCP(text, at, fix)
 	}
 	return ""
 }
 
-func (r *reader) checkTCP(text string, at rules.Pos, mend string) string {
+func (r *reader) checkTCP(text string, at rules.Pos, fix string) string {
 	i := strings.LastIndexByte(text, ':')
 	host, port := text[:i], text[i+1:]
 	_, err := netip.ParseAddrPort(text)
 	n, perr := strconv.ParseUint(port, 10, 16)
 	switch {
 	case perr != nil:
-		r.fail(at, "%s: the port is not a number from 0 to 65535; %s", shown(text), mend)
+		r.fail(at, "%s: the port is not a number from 0 to 65535; %s", shown(text), fix)
 	case err == nil, host == "", host == "localhost":
 		return host + ":" + strconv.FormatUint(n, 10)
 	case strings.Contains(host, ":"):

@@ -3,7 +3,7 @@
 // every name leads somewhere.
 //
 // It is strict: what it does not know is a mistake, and all mistakes of a file come back
-// at once, each with its place and the mend ([Errors]). No password, nor anything else of
+// at once, each with its place and the fix ([Errors]). No password, nor anything else of
 // a proxy's URL, stands in a mistake or in any formatting of a Config.
 package config
 

@@ -30,7 +30,7 @@ func (e Errors) Unwrap() []error {
 	return all
 }
 
-// Error is a mistake: where it is, what is wrong, and the mend.
+// Error is a mistake: where it is, what is wrong, and the fix.
 type Error struct {
 	File         string
 	Line, Column int // from 1, the column in bytes; both 0 where there is no file, such as in a flag

@@ -99,7 +99,7 @@ func (r *reader) parse(text []byte) *node {
 	return b.root
 }
 
-// quoteHint is the mend where a text lacks its quotes: where the line of the mistake has a
+// quoteHint is the fix where a text lacks its quotes: where the line of the mistake has a
 // word of letters behind its equals sign.
 func quoteHint(text []byte, offset int) string {
 	line := text[bytes.LastIndexByte(text[:offset], '\n')+1:]

@@ -52,14 +52,14 @@ func (r *reader) read(n *node, what string, keys []key) places {
 	}
 	for _, e := range n.entries {
 		if !slices.Contains(known, e.name) {
-			r.fail(e.at, "%s is no key %s%s", shownKey(e.name), what, r.mend(e.name, what, known))
+			r.fail(e.at, "%s is no key %s%s", shownKey(e.name), what, r.suggest(e.name, what, known))
 		}
 	}
 	return at
 }
 
-// mend says where an unknown key may have been meant to go.
-func (r *reader) mend(name, what string, known []string) string {
+// suggest returns where an unknown key may have been meant to go.
+func (r *reader) suggest(name, what string, known []string) string {
 	switch {
 	case what == inLimits && name == "conns":
 		return "; connections in all are max-conns, at the top of the file"
@@ -78,15 +78,15 @@ func (r *reader) mend(name, what string, known []string) string {
 	return "; the keys are " + strings.Join(known, ", ")
 }
 
-// is tells whether n is of a kind; mend is how it should look.
-func (r *reader) is(n *node, k kind, mend string) bool {
+// is tells whether n is of a kind; fix is how it should look.
+func (r *reader) is(n *node, k kind, fix string) bool {
 	if n.kind == k {
 		return true
 	}
-	if mend != "" {
-		mend = "; write " + mend
+	if fix != "" {
+		fix = "; write " + fix
 	}
-	r.fail(n.at, "%s is wanted here, and this is %s%s", k, n.kind, mend)
+	r.fail(n.at, "%s is wanted here, and this is %s%s", k, n.kind, fix)
 	return false
 }
 

@@ -50,8 +50,8 @@ var topics = []*topic{
 	}},
 	{"leaks", []string{"limit"}, func(_ context.Context, c *Console, q query) any {
 		l := c.o.Source.Leaks()
-		total := len(l.Who)
-		l.Who = head(l.Who, q.Limit)
+		total := len(l.Sources)
+		l.Sources = head(l.Sources, q.Limit)
 		return leakList{l, total}
 	}},
 	{"config", nil, func(_ context.Context, c *Console, _ query) any {
@@ -96,7 +96,7 @@ type (
 	}
 	leakList struct {
 		Leaks
-		Total int `json:"total"` // of who
+		Total int `json:"total"` // of Sources
 	}
 	ended struct {
 		Closed int `json:"closed"`

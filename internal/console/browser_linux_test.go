@@ -250,7 +250,7 @@ func TestLiveOverview(t *testing.T) {
 		f.history[59] = Minute{At: f.history[59].At, Connections: 4000, Failed: 3999, Down: 1 << 40}
 		f.egresses[0].Tors[1].Bootstrap = 80
 		f.egresses[0].Ready = false
-		f.leaks.Who = f.leaks.Who[:1]
+		f.leaks.Sources = f.leaks.Sources[:1]
 	})
 	var want []string
 	for _, c := range charts(history{b.history}) {

@@ -152,14 +152,14 @@ func (f *fake) fill(now time.Time, evil []string) {
 			User: e, Dialect: "SOCKS5", Command: "CONNECT", Target: e + ":443", Rule: "hosier.toml:8", Egress: "tor",
 			Status: "05 connection refused", Reason: "dial: connection refused: " + e,
 		})
-		f.leaks.Who = append(f.leaks.Who, Leak{
+		f.leaks.Sources = append(f.leaks.Sources, Leak{
 			Program: e, PID: 4000 + i, Client: "192.168.1.20", Unsafe: uint64(1 + i*i*99), First: now.Add(-20 * time.Hour),
-			Last: now.Add(-time.Duration(i) * time.Minute), Mend: "use --socks5-hostname in place of --socks5, or socks5h:// in place of socks5:// " + e,
+			Last: now.Add(-time.Duration(i) * time.Minute), Fix: "use --socks5-hostname in place of --socks5, or socks5h:// in place of socks5:// " + e,
 		})
 	}
 	f.failures[0].Target, f.failures[0].Reason, f.failures[0].User = "mail.example:25", "rule: neither mail nor file sharing", "ann"
 	f.failures[1].Target, f.failures[1].Reason, f.failures[1].User = "www.example.org:443", "lookup: no such host", "bob"
-	f.leaks.Who[0].Program, f.leaks.Who[0].Mend = "curl", "use --socks5-hostname in place of --socks5, or socks5h:// in place of socks5://"
+	f.leaks.Sources[0].Program, f.leaks.Sources[0].Fix = "curl", "use --socks5-hostname in place of --socks5, or socks5h:// in place of socks5://"
 	f.leaks.Mode, f.leaks.Unsafe, f.leaks.Refused, f.leaks.Private, f.leaks.Answered = "warn", 4213, 12, 99, 3
 	circuits := []Circuit{
 		{ID: "12", State: "BUILT", Purpose: "GENERAL", Path: []string{"guard", "middle", "exit"}},

@@ -141,17 +141,17 @@ type Rule struct {
 	Is   string   `json:"is"` // "rule" or "default"
 }
 
-// Leaks are who sends addresses where names were possible.
+// Leaks lists the programs and clients that sent addresses where names were possible.
 type Leaks struct {
 	Mode     string `json:"mode"` // "allow", "warn", "refuse", or several if listeners differ
 	Unsafe   uint64 `json:"unsafe"`
 	Refused  uint64 `json:"refused"`
 	Private  uint64 `json:"private"`
 	Answered uint64 `json:"answered"`
-	Who      []Leak `json:"who"` // the latest first
+	Sources  []Leak `json:"sources"` // the latest first
 }
 
-// Leak is a program of this host, or a client, that does.
+// Leak is one of them: a program of this host, or a client on another host.
 type Leak struct {
 	Program string    `json:"program"`
 	PID     int       `json:"pid,omitempty"`
@@ -159,7 +159,7 @@ type Leak struct {
 	Unsafe  uint64    `json:"unsafe"`
 	First   time.Time `json:"first"`
 	Last    time.Time `json:"last"`
-	Mend    string    `json:"mend"`
+	Fix     string    `json:"fix"`
 }
 
 // Config is the configuration in force.

@@ -108,8 +108,8 @@ func (d *Daemon) consoleLeaks() console.Leaks {
 	c := d.leaks.Counts()
 	l := console.Leaks{Mode: leakModes(d.current.Load().config), Unsafe: c.Unsafe, Refused: c.Refused, Private: c.Private, Answered: c.Answered}
 	for _, e := range d.leaks.Report() {
-		l.Who = append(l.Who, console.Leak{
-			Program: e.Program, PID: e.PID, Client: d.leakClient(e), Unsafe: e.Unsafe, First: e.First, Last: e.Last, Mend: e.Mend,
+		l.Sources = append(l.Sources, console.Leak{
+			Program: e.Program, PID: e.PID, Client: d.leakClient(e), Unsafe: e.Unsafe, First: e.First, Last: e.Last, Fix: e.Fix,
 		})
 	}
 	return l

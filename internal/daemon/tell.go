@@ -86,7 +86,7 @@ func (d *Daemon) tellSOCKS4(ses *proxy.Session) {
 	d.socks4.Do(func() {
 		d.log.Warn("a SOCKS4 client was refused: the listener is for users, and SOCKS4 cannot carry a password",
 			"id", ses.ID, "listener", d.listenerName(ses.Listener), "client", d.telemetry.Redactor().Client(ses.Client),
-			"mend", "have the client use SOCKS5 or HTTP CONNECT, or give it a listener with users = \"\"")
+			"fix", "have the client use SOCKS5 or HTTP CONNECT, or give it a listener with users = \"\"")
 	})
 }
 

@@ -3,7 +3,7 @@
 // Tor calls it unsafe SOCKS.
 //
 // A [Watch] judges each request, names the program that sent it where it runs on this host,
-// and says which setting mends it. It keeps counts, and no targets.
+// and says which setting fixes it. It keeps counts, and no targets.
 package leaks
 
 import (
@@ -30,7 +30,7 @@ type Mode int
 
 // The modes.
 const (
-	Warn   Mode = iota // told, once in a while, with the mend
+	Warn   Mode = iota // told, once in a while, with the fix
 	Allow              // counted
 	Refuse             // told as by Warn, and refused
 )
@@ -142,7 +142,7 @@ func (w *Watch) Judge(m Mode, r *socks.Request) (Verdict, error) {
 	return v, nil
 }
 
-// good is a request as it should be: the program that sent it may be mended.
+// good is a request as it should be: the program that sent it may be fixed.
 func (w *Watch) good(m Mode, r *socks.Request) Verdict {
 	return Verdict{Look: m != Allow && w.open.Load() > 0 && isLocal(r) && w.cleared.Allow()}
 }
@@ -213,7 +213,7 @@ func (w *Watch) accuse(who culprit, p program, r *socks.Request) {
 }
 
 func (w *Watch) tell(e Entry, r *socks.Request) {
-	attrs := []slog.Attr{slog.Uint64("requests", e.Unsafe), slog.String("mend", e.Mend)}
+	attrs := []slog.Attr{slog.Uint64("requests", e.Unsafe), slog.String("fix", e.Fix)}
 	switch {
 	case e.Program != "":
 		attrs = append(attrs, slog.String("program", e.Program), slog.Int("pid", e.PID))
@@ -235,7 +235,7 @@ func (w *Watch) enter(who culprit, now time.Time) *record {
 	for len(w.entries) >= maxEntries {
 		w.drop(w.order.Front())
 	}
-	e := &record{culprit: who, Entry: Entry{Client: who.client, Program: who.program, UID: who.uid, Mend: mend(who.program)}}
+	e := &record{culprit: who, Entry: Entry{Client: who.client, Program: who.program, UID: who.uid, Fix: fixFor(who.program)}}
 	w.entries[who] = w.order.PushBack(e)
 	return e
 }
@@ -285,7 +285,7 @@ type Entry struct {
 	UID         int        // of whom it runs as; -1 if not known
 	Unsafe      uint64     // requests
 	First, Last time.Time
-	Mend        string // which setting to change, for people
+	Fix         string // which setting to change, for people
 }
 
 // Report returns who sent addresses in the last day and was not seen to do better since,

@@ -220,7 +220,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// A client of another host is told of once in a while, with the mend, and as the redactor
+// A client of another host is told of once in a while, with the fix, and as the redactor
 // wants it.
 func TestTold(t *testing.T) {
 	t.Parallel()
@@ -278,8 +278,8 @@ func TestReport(t *testing.T) {
 		w.Judge(Warn, ask("198.51.100.1", "www.example.com:80")) // of a host that may have many programs
 		got := w.Report()
 		want := []Entry{
-			{netip.MustParseAddr("2001:db8::"), "", 0, -1, 2, start.Add(time.Second), start.Add(time.Second), otherMend},
-			{netip.MustParseAddr("198.51.100.1"), "", 0, -1, 1, start, start, otherMend},
+			{netip.MustParseAddr("2001:db8::"), "", 0, -1, 2, start.Add(time.Second), start.Add(time.Second), otherFix},
+			{netip.MustParseAddr("198.51.100.1"), "", 0, -1, 1, start, start, otherFix},
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%v\nwant %v", got, want)
@@ -461,7 +461,7 @@ func TestProgramName(t *testing.T) {
 	}
 }
 
-func TestMend(t *testing.T) {
+func TestFix(t *testing.T) {
 	t.Parallel()
 	for program, want := range map[string]string{
 		"curl":             "--socks5-hostname",
@@ -479,7 +479,7 @@ func TestMend(t *testing.T) {
 		"curlew":           "remote DNS",
 		"":                 "remote DNS",
 	} {
-		if got := mend(program); !strings.Contains(got, want) {
+		if got := fixFor(program); !strings.Contains(got, want) {
 			t.Errorf("%q: %s, want %q in it", program, got, want)
 		}
 	}

@@ -16,7 +16,7 @@ type program struct {
 
 // programName makes a name for people of what a program calls itself: of its command line
 // only the first word, since the others may hold secrets and targets, and of an interpreter
-// the script, if that is a tool of which we know the mend.
+// the script, if that is a tool of which we know the fix.
 func programName(words []string, comm string) string {
 	if len(words) == 0 || words[0] == "" {
 		return printable(comm)
@@ -29,7 +29,7 @@ func programName(words []string, comm string) string {
 		}
 		if len(rest) > 0 {
 			script := strings.TrimSuffix(strings.TrimSuffix(path.Base(rest[0]), "-cli.js"), ".py")
-			if hasMend(script) {
+			if hasFix(script) {
 				name = script
 			}
 		}

@@ -335,7 +335,7 @@ func proxyFor(t *testing.T, w *Watch) (address string, judged chan Verdict) {
 	return l.Addr().String(), judged
 }
 
-// What the mend for curl says is so.
+// What the fix for curl says is so.
 func TestCurl(t *testing.T) {
 	t.Parallel()
 	curl, err := exec.LookPath("curl")
@@ -368,7 +368,7 @@ func TestCurl(t *testing.T) {
 		if v := run(way[0]...); !v.Unsafe {
 			t.Errorf("curl %v sends a name", way[0])
 		}
-		if all := w.Report(); len(all) != 1 || all[0].Program != "curl" || !strings.Contains(all[0].Mend, strings.Split(way[1][0], " ")[0]) {
+		if all := w.Report(); len(all) != 1 || all[0].Program != "curl" || !strings.Contains(all[0].Fix, strings.Split(way[1][0], " ")[0]) {
 			t.Errorf("after curl %v: %+v", way[0], all)
 		}
 		if v := run(way[1]...); v.Unsafe {

@@ -213,7 +213,7 @@ type data struct {
 	Users     bool
 	Secure    bool // it speaks TLS
 	Dialects  string
-	Lookup    bool     // the mend is about who looks names up
+	Lookup    bool     // the fix is about who looks names up
 	Program   *Program // that asked; nil if it is none of Programs
 	Programs  []Program
 	PAC       string // URL

@@ -11,7 +11,7 @@ import (
 // Problem is a rule that cannot do what it says.
 type Problem struct {
 	Rule *Rule
-	Text string // what is wrong, and the mend
+	Text string // what is wrong, and the fix
 
 	// Never says that the rule decides no request at all. Otherwise it decides some, but
 	// never as it says.

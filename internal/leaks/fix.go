@@ -2,11 +2,11 @@ package leaks
 
 import "strings"
 
-// mends are the settings that have a program send names. The first line that has the
+// fixes are the settings that have a program send names. The first line that has the
 // program's name, or the beginning of it before a *, counts. What is said was seen with
 // curl 7.88, git 2.39, npm 11, ncat 7.93 and Java 17; for the others in their documents:
 // requests' "Advanced Usage", nc's socks.c, Chromium's proxy.md, Firefox's settings.
-var mends = [...]struct{ programs, mend string }{
+var fixes = [...]struct{ programs, fix string }{
 	{"curl", "use --socks5-hostname in place of --socks5, --socks4a in place of --socks4, and in -x and variables socks5h:// in place of socks5://"},
 	{"git git-remote-*", "git config --global http.proxy socks5h://HOST:PORT, not socks5://; the same in ALL_PROXY"},
 	{"pip pip3* pipx", "pip config set global.proxy socks5h://HOST:PORT, not socks5://; the same in ALL_PROXY"},
@@ -22,27 +22,27 @@ var mends = [...]struct{ programs, mend string }{
 	{"proxychains*", "turn proxy_dns on in proxychains.conf"},
 }
 
-const otherMend = "use socks5h:// or SOCKS4A, or have the proxy look names up (\"remote DNS\"); under proxychains turn proxy_dns on"
+const otherFix = "use socks5h:// or SOCKS4A, or have the proxy look names up (\"remote DNS\"); under proxychains turn proxy_dns on"
 
-func findMend(program string) (string, bool) {
-	for _, m := range mends {
+func findFix(program string) (string, bool) {
+	for _, m := range fixes {
 		for name := range strings.FieldsSeq(m.programs) {
 			begin, any := strings.CutSuffix(name, "*")
 			if program == name || any && strings.HasPrefix(program, begin) {
-				return m.mend, true
+				return m.fix, true
 			}
 		}
 	}
-	return otherMend, false
+	return otherFix, false
 }
 
-// mend says which setting of the program to change.
-func mend(program string) string {
-	text, _ := findMend(program)
+// fixFor returns which setting of the program to change.
+func fixFor(program string) string {
+	text, _ := findFix(program)
 	return text
 }
 
-func hasMend(program string) bool {
-	_, ok := findMend(program)
+func hasFix(program string) bool {
+	_, ok := findFix(program)
 	return ok
 }
