@@ -47,12 +47,12 @@ func TestKept(t *testing.T) {
 		"RFC1035/TTL 0":            {records: records{addrs: a}},
 		"RFC2308/no such name":     {records: records{noName: true, ttl: time.Minute}, kept: time.Minute},
 		"RFC2308/no such record":   {records: records{ttl: time.Minute}, kept: time.Minute},
-		"RFC9520/a server's error": {err: rcodeError(2), kept: failureTTL},
+		"RFC9520/a server's error": {err: RCodeError(2), kept: failureTTL},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r, f := fakeResolver(func(question) (records, error) { return test.records, test.err })
-				q := question{"x.test", A}
+				q := question{name: "x.test", typ: A}
 				ask := func() { r.Lookup(t.Context(), "x.test", A) }
 				ask()
 				if test.kept > 0 {
@@ -114,7 +114,7 @@ func TestPatience(t *testing.T) {
 		if took := time.Since(begun); err == nil || took != askLimit {
 			t.Errorf("%v after %v", err, took)
 		}
-		if n := f.asked[question{"x.test", A}]; n != 6 { // 0, 0.3, 0.9, 2.1, 4.5, 9.3 s
+		if n := f.asked[question{name: "x.test", typ: A}]; n != 6 { // 0, 0.3, 0.9, 2.1, 4.5, 9.3 s
 			t.Errorf("asked %d times", n)
 		}
 	})
@@ -131,7 +131,7 @@ func TestCacheAgreesWithReference(t *testing.T) {
 		size := rapid.SampledFrom([]int{0, 1, 100, 50_000, 150_000})
 		at := func(k key) int { return slices.IndexFunc(list, func(e *entry) bool { return e.key == k }) }
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
-			k := key{question{name.Draw(t, "name"), A}, rapid.SampledFrom([]string{"", "g"}).Draw(t, "group")}
+			k := key{question{name: name.Draw(t, "name"), typ: A}, rapid.SampledFrom([]string{"", "g"}).Draw(t, "group")}
 			i := at(k)
 			switch rapid.IntRange(0, 9).Draw(t, "op") {
 			case 0:
@@ -175,12 +175,12 @@ func sum(list []*entry) (n int) {
 func TestCacheEntries(t *testing.T) {
 	var c cache
 	for i := range cacheEntries + 5 {
-		c.put(&entry{key: key{question{fmt.Sprint(i), A}, ""}})
+		c.put(&entry{key: key{question{name: fmt.Sprint(i), typ: A}, ""}})
 	}
 	if n, bytes := c.size(); n != cacheEntries || bytes > cacheBytes {
 		t.Errorf("%d entries, %d bytes", n, bytes)
 	}
-	if c.get(key{question{"4", A}, ""}) != nil || c.get(key{question{"5", A}, ""}) == nil {
+	if c.get(key{question{name: "4", typ: A}, ""}) != nil || c.get(key{question{name: "5", typ: A}, ""}) == nil {
 		t.Error("the oldest did not go first")
 	}
 }

@@ -34,7 +34,7 @@ func TestFallbackCancelled(t *testing.T) {
 		}
 		return n
 	}
-	cancel := u.ask(&query{question: question{"x.test", A}}, func(records, error) {})
+	cancel := u.ask(&query{question: question{name: "x.test", typ: A}}, func(records, error) {})
 	eventually(t, "no question over TCP", func() bool { return waiting() == 1 })
 	cancel()
 	if n := waiting(); n != 0 {
@@ -98,12 +98,12 @@ func TestStreamReadDeadline(t *testing.T) {
 		tr := &streamTransport{dial: func(context.Context, string, string) (net.Conn, error) { return client, nil }}
 		defer tr.close()
 		begun, failed := time.Now(), time.Time{}
-		tr.ask(&query{question: question{"x.test", A}}, func(records, error) { failed = time.Now() })
+		tr.ask(&query{question: question{name: "x.test", typ: A}}, func(records, error) { failed = time.Now() })
 		for range 12 {
 			time.Sleep(time.Second)
 			tr.mu.Lock()
 			if len(tr.conns) > 0 { // on the same connection, whatever else is preferred
-				tr.conns[0].add(&streamQuestion{query: &query{question: question{"y.test", A}}, done: func(records, error) {}})
+				tr.conns[0].add(&streamQuestion{query: &query{question: question{name: "y.test", typ: A}}, done: func(records, error) {}})
 			}
 			tr.mu.Unlock()
 		}

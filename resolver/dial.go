@@ -156,7 +156,7 @@ func (r *race) run() (net.Conn, error) {
 // found takes the addresses of one family, and says when they are tried.
 func (r *race) found(f family) {
 	r.awaited--
-	if f.NoName {
+	if f.settles() {
 		r.awaited = 0 // whatever the other question would be answered
 	}
 	best := r.Memory.get(r.host)

@@ -150,7 +150,7 @@ func (x *exchange) send(s *upstream, edns bool) {
 			x.end(found, s, nil)
 			return
 		}
-		code := rcodeError(0)
+		code := RCodeError(0)
 		if edns && errors.As(err, &code) && (dnsmessage.RCode(code) == dnsmessage.RCodeFormatError || dnsmessage.RCode(code) == dnsmessage.RCodeNotImplemented) {
 			s.noEDNS.Store(true) // RFC 6891 section 6.2.2
 			x.send(s, false)

@@ -128,7 +128,7 @@ func (v View) find(host string, typ Type) *entry {
 
 // fresh returns the entry for a name, or nil where a server has to be asked.
 func (v View) fresh(name string, typ Type) *entry {
-	e := v.r.cache.get(key{question{name, typ}, v.group})
+	e := v.r.cache.get(key{question{name: name, typ: typ}, v.group})
 	if e == nil || !time.Now().Before(e.expires) {
 		return nil
 	}
@@ -184,7 +184,7 @@ func (f *finder) found(got family) {
 	default:
 		f.v6 = got.Addrs
 	}
-	enough := f.awaited == 0 || got.NoName || len(f.v6) > 0
+	enough := f.awaited == 0 || got.settles() || len(f.v6) > 0
 	f.mu.Unlock()
 	switch {
 	case enough:

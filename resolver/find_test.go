@@ -1,9 +1,11 @@
 package resolver
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,13 +53,14 @@ func TestFind(t *testing.T) {
 		took     time.Duration
 		cached   bool
 	}{
-		"both":                 {v4: 5 * ms, v6: 9 * ms, answers: both, want: Targets{addrsOf("2001:db8::1")[0], true}, took: 9 * ms, cached: true},
-		"IPv6 first":           {v4: 9 * ms, v6: 5 * ms, answers: both, want: Targets{addrsOf("2001:db8::1")[0], true}, took: 5 * ms},
-		"s3/IPv6 silent":       {v4: 5 * ms, v6: -1, answers: both, want: Targets{addrsOf("192.0.2.1")[0], true}, took: 55 * ms},
-		"s3/IPv6 has none":     {v4: 5 * ms, v6: 7 * ms, answers: v4only, want: Targets{addrsOf("192.0.2.1")[0], false}, took: 7 * ms, cached: true},
-		"IPv4 silent":          {v4: -1, v6: 5 * ms, answers: both, want: Targets{addrsOf("2001:db8::1")[0], true}, took: 5 * ms},
-		"tcp4":                 {v4: 5 * ms, v6: -1, answers: v4only, network: "tcp4", want: Targets{addrsOf("192.0.2.1")[0], false}, took: 5 * ms, cached: true},
-		"no such name":         {v4: 5 * ms, v6: -1, answers: map[Type]records{A: {noName: true, ttl: time.Minute}}, notFound: true, took: 5 * ms},
+		"both":             {v4: 5 * ms, v6: 9 * ms, answers: both, want: Targets{addrsOf("2001:db8::1")[0], true}, took: 9 * ms, cached: true},
+		"IPv6 first":       {v4: 9 * ms, v6: 5 * ms, answers: both, want: Targets{addrsOf("2001:db8::1")[0], true}, took: 5 * ms},
+		"s3/IPv6 silent":   {v4: 5 * ms, v6: -1, answers: both, want: Targets{addrsOf("192.0.2.1")[0], true}, took: 55 * ms},
+		"s3/IPv6 has none": {v4: 5 * ms, v6: 7 * ms, answers: v4only, want: Targets{addrsOf("192.0.2.1")[0], false}, took: 7 * ms, cached: true},
+		"IPv4 silent":      {v4: -1, v6: 5 * ms, answers: both, want: Targets{addrsOf("2001:db8::1")[0], true}, took: 5 * ms},
+		"tcp4":             {v4: 5 * ms, v6: -1, answers: v4only, network: "tcp4", want: Targets{addrsOf("192.0.2.1")[0], false}, took: 5 * ms, cached: true},
+		"no such name":     {v4: 5 * ms, v6: -1, answers: map[Type]records{A: {noName: true, ttl: time.Minute}}, notFound: true, took: 5 * ms},
+		"RFC4074-s4.2/no such name, of IPv6 alone": {v4: 9 * ms, v6: 5 * ms, answers: map[Type]records{A: v4only[A], AAAA: {noName: true, ttl: time.Minute}}, want: Targets{addrsOf("192.0.2.1")[0], false}, took: 9 * ms, cached: true},
 		"no such record":       {v4: 5 * ms, v6: 6 * ms, answers: map[Type]records{A: {ttl: time.Minute}, AAAA: {ttl: time.Minute}}, notFound: true, took: 6 * ms, cached: true},
 		"silent":               {v4: -1, v6: -1, took: askLimit, err: errTimeout, cached: true},
 		"the first is refused": {v4: 5 * ms, v6: 5 * ms, answers: both, allow: no("2001:db8::1"), want: Targets{addrsOf("192.0.2.1")[0], true}, took: 5 * ms, cached: true},
@@ -134,4 +137,74 @@ func TestFindCancelled(t *testing.T) {
 		d.Find("tcp", "x.test", func(Targets, error) { t.Error("called") })()
 		time.Sleep(time.Minute)
 	})
+}
+
+// RFC 4074 section 4.2: a server that answers a question about IPv6 with NXDOMAIN may still have
+// an IPv4 address. Each way to look a name up waits for that answer.
+func TestNoNameOfIPv6Alone(t *testing.T) {
+	answers := map[Type]records{A: {addrs: addrsOf("192.0.2.1"), ttl: time.Minute}, AAAA: {noName: true, ttl: time.Minute}}
+	want := answers[A].addrs[0]
+	for name, ask := range map[string]func(context.Context, View) (netip.Addr, error){
+		"Addresses": func(ctx context.Context, v View) (netip.Addr, error) {
+			a, err := v.Addresses(ctx, "ip", "x.test")
+			return append(a.Addrs, netip.Addr{})[0], err
+		},
+		"Dial": func(ctx context.Context, v View) (dialed netip.Addr, err error) {
+			d := Dialer{Lookup: v, DialAddr: func(_ context.Context, _ string, to netip.AddrPort) (net.Conn, error) {
+				dialed = to.Addr()
+				c, other := net.Pipe()
+				return c, other.Close()
+			}}
+			c, err := d.Dial(ctx, "tcp", "x.test", 80)
+			if err == nil {
+				err = c.Close()
+			}
+			return dialed, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begun := time.Now()
+				got, err := ask(t.Context(), slowFake(200*ms, 5*ms, answers).For(""))
+				if took := time.Since(begun); err != nil || got != want || took != 200*ms {
+					t.Errorf("%v, %v after %v", got, err, took)
+				}
+			})
+		})
+	}
+}
+
+// Both families are waited for, but one alone no longer than a grace; ready, and cancel, once.
+func TestAskAddresses(t *testing.T) {
+	v4 := records{addrs: addrsOf("192.0.2.1"), ttl: time.Minute}
+	v6 := records{addrs: addrsOf("2001:db8::1"), ttl: 30 * time.Second}
+	for name, test := range map[string]struct {
+		v4, v6 time.Duration
+		aaaa   records
+		want   []netip.Addr
+		took   time.Duration
+	}{
+		"both":         {v4: 9 * ms, v6: 5 * ms, aaaa: v6, want: addrsOf("192.0.2.1", "2001:db8::1"), took: 9 * ms},
+		"IPv6 silent":  {v4: 5 * ms, v6: -1, aaaa: v6, want: v4.addrs, took: 5*ms + familyGrace},
+		"IPv4 silent":  {v4: -1, v6: 5 * ms, aaaa: v6, want: v6.addrs, took: 5*ms + familyGrace},
+		"IPv6 is none": {v4: 9 * ms, v6: 5 * ms, aaaa: records{ttl: time.Minute}, want: v4.addrs, took: 9 * ms},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := slowFake(test.v4, test.v6, map[Type]records{A: v4, AAAA: test.aaaa}).For("")
+				begun, calls := time.Now(), 0
+				v.AskAddresses("ip", "x.test", func(a Answer, err error) {
+					calls++
+					if took := time.Since(begun); err != nil || !slices.Equal(a.Addrs, test.want) || took != test.took {
+						t.Errorf("%+v, %v after %v", a, err, took)
+					}
+				})
+				v.AskAddresses("ip", "y.test", func(Answer, error) { t.Error("called after cancel") })()
+				time.Sleep(time.Minute)
+				if calls != 1 {
+					t.Errorf("called %d times", calls)
+				}
+			})
+		})
+	}
 }

@@ -33,7 +33,7 @@ func eventually(t *testing.T, what string, met func() bool) {
 // Close may come between the making of a question and its start.
 func TestCloseBeforeStart(t *testing.T) {
 	r, f := fakeResolver(func(question) (records, error) { return records{ttl: time.Minute}, nil })
-	x := &exchange{question: question{"x.test", A}, limit: askLimit, servers: []*upstream{r.upstreams[r.Servers[0]]}}
+	x := &exchange{question: question{name: "x.test", typ: A}, limit: askLimit, servers: []*upstream{r.upstreams[r.Servers[0]]}}
 	var outcome []error
 	x.done = func(_ records, _ *upstream, err error) { outcome = append(outcome, err) }
 	x.end(records{}, x.servers[0], net.ErrClosed)
@@ -58,11 +58,11 @@ func TestAskAfterClose(t *testing.T) {
 // A server that resolv.conf names twice fails once.
 func TestServerTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, _ := fakeResolver(func(question) (records, error) { return records{}, rcodeError(dnsmessage.RCodeRefused) })
+		r, _ := fakeResolver(func(question) (records, error) { return records{}, RCodeError(dnsmessage.RCodeRefused) })
 		r.Servers = append(r.Servers, r.Servers[0])
 		begun := time.Now()
 		_, err := r.Lookup(t.Context(), "x.test", A)
-		if took := time.Since(begun); took != 0 || !errors.Is(err, rcodeError(dnsmessage.RCodeRefused)) {
+		if took := time.Since(begun); took != 0 || !errors.Is(err, RCodeError(dnsmessage.RCodeRefused)) {
 			t.Errorf("%v after %v", err, took)
 		}
 	})
@@ -102,7 +102,7 @@ func TestStaleEnds(t *testing.T) {
 		if _, err := r.Lookup(t.Context(), "x.test", A); err != nil {
 			t.Fatal(err)
 		}
-		f.answer = func(question) (records, error) { return records{}, rcodeError(dnsmessage.RCodeServerFailure) }
+		f.answer = func(question) (records, error) { return records{}, RCodeError(dnsmessage.RCodeServerFailure) }
 		for time.Since(begun) < 20*time.Minute {
 			a, err := r.Lookup(t.Context(), "x.test", A)
 			age := time.Since(begun)
@@ -229,7 +229,7 @@ func TestSearchCancelled(t *testing.T) {
 			r.Servers, r.resolvConf = nil, conf
 			absent := records{noName: true, ttl: time.Minute}
 			if cached {
-				r.cache.put(&entry{key: key{question{"nas.a.test", A}, ""}, records: absent, expires: time.Now().Add(time.Minute)})
+				r.cache.put(&entry{key: key{question{name: "nas.a.test", typ: A}, ""}, records: absent, expires: time.Now().Add(time.Minute)})
 			}
 			f.silence = true
 			cancel := r.For("").Ask("nas", A, func(Answer, error) { t.Errorf("%s: done is called after cancel", name) })
@@ -293,7 +293,7 @@ func TestNegative(t *testing.T) {
 		"RFC2308-s2.2.1/referral, cached":   {msg: referral(true, false), ttl: bareTTL},
 		"RFC2308-s2.2.1/of the zone itself": {msg: referral(false, true), ttl: bareTTL},
 	} {
-		got, _, err := parseAnswer(test.msg, question{"x.test", A})
+		got, _, err := parseAnswer(test.msg, question{name: "x.test", typ: A})
 		if !errors.Is(err, test.err) || got.ttl != test.ttl || !got.empty() {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
@@ -325,7 +325,7 @@ func TestCachedWithSearchList(t *testing.T) {
 		case q.name == "nas.b.test" || q.name == "www.example.test":
 			return records{addrs: addrsOf("192.0.2.1"), ttl: time.Hour}, nil
 		case q.name == "none.b.test":
-			return records{}, rcodeError(dnsmessage.RCodeServerFailure)
+			return records{}, RCodeError(dnsmessage.RCodeServerFailure)
 		}
 		return records{noName: true, ttl: time.Hour}, nil
 	})

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -39,39 +40,99 @@ func (v View) LookupNetIP(ctx context.Context, network, host string) ([]netip.Ad
 // Addresses is [View.LookupNetIP] with all that is known of the answer. Its TTL is the shorter one
 // of the two families.
 func (v View) Addresses(ctx context.Context, network, host string) (Answer, error) {
+	return wait(ctx, host, func(done func(Answer, error)) func() { return v.AskAddresses(network, host, done) })
+}
+
+// AskAddresses is [View.Addresses] without waiting, as [View.Ask] is [View.Lookup].
+func (v View) AskAddresses(network, host string, done func(Answer, error)) (cancel func()) {
 	types, err := typesOf(network)
 	if err != nil {
-		return Answer{}, err
+		done(Answer{}, err)
+		return func() {}
 	}
 	if len(types) == 1 {
-		return v.Lookup(ctx, host, types[0])
+		return v.Ask(host, types[0], done)
 	}
-	found := make(chan family, len(types))
-	for _, typ := range types {
-		defer v.Ask(host, typ, func(a Answer, err error) { found <- family{a, typ, err} })()
+	p := &pair{done: done}
+	var cancels [2]func()
+	for i, typ := range types {
+		cancels[i] = v.Ask(host, typ, func(a Answer, err error) { p.found(family{a, typ, err}) })
 	}
-	var (
-		got   [2]family
-		grace <-chan time.Time
-	)
-	for n := range got {
-		select {
-		case got[n] = <-found:
-		case <-grace:
-			return got[0].Answer, nil
-		case <-ctx.Done():
-			return Answer{}, contextError(ctx, host)
-		}
-		if n == 0 && got[0].NoName {
-			return got[0].Answer, got[0].err
-		}
-		if n == 0 && got[0].err == nil {
-			timer := time.NewTimer(familyGrace)
-			defer timer.Stop()
-			grace = timer.C
+	return func() {
+		p.cancel()
+		for _, cancel := range cancels {
+			cancel()
 		}
 	}
-	return merge(got[0], got[1])
+}
+
+// wait calls begin, and blocks until that calls done or ctx ends.
+func wait[T any](ctx context.Context, name string, begin func(done func(T, error)) (cancel func())) (T, error) {
+	type outcome struct {
+		found T
+		err   error
+	}
+	ch := make(chan outcome, 1)
+	cancel := begin(func(found T, err error) { ch <- outcome{found, err} })
+	select {
+	case o := <-ch:
+		return o.found, o.err
+	case <-ctx.Done():
+		cancel()
+		var none T
+		return none, contextError(ctx, name)
+	}
+}
+
+// pair waits for both families of a name.
+type pair struct {
+	done func(Answer, error)
+
+	mu    sync.Mutex
+	got   []family
+	grace *time.Timer // for the second, while the first has addresses
+	over  bool
+}
+
+func (p *pair) found(f family) {
+	p.mu.Lock()
+	p.got = append(p.got, f)
+	if len(p.got) == 1 && !f.settles() {
+		if f.err == nil && !p.over {
+			p.grace = time.AfterFunc(familyGrace, p.end)
+		}
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	p.end()
+}
+
+// end reports what there is, the first time it is called.
+func (p *pair) end() {
+	p.mu.Lock()
+	over, got := p.over, p.got
+	p.over = true
+	if p.grace != nil {
+		p.grace.Stop()
+	}
+	p.mu.Unlock()
+	switch {
+	case over:
+	case len(got) == 1:
+		p.done(got[0].Answer, got[0].err)
+	default:
+		p.done(merge(got[0], got[1]))
+	}
+}
+
+func (p *pair) cancel() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
+	if p.grace != nil {
+		p.grace.Stop()
+	}
 }
 
 // family is what was found of one family.
@@ -80,6 +141,11 @@ type family struct {
 	typ Type
 	err error
 }
+
+// settles reports whether nothing is left to be known of the name: it does not exist. Some
+// servers say so of names that have an IPv4 address when they are asked for IPv6 (RFC 4074
+// section 4.2), so that the answer about IPv4 alone counts.
+func (f family) settles() bool { return f.NoName && f.typ == A }
 
 // merge joins the answers of both families. A failure counts when there is no address at
 // all, and then more than an answer that there is none.
@@ -116,14 +182,23 @@ func (v View) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up %q: not an IP address", addr)
 	}
-	if names := v.reverse(ip); len(names) > 0 {
-		return names, nil
-	}
-	a, err := v.Lookup(ctx, reverseName(ip)+".", PTR)
-	if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
-		dns.Name = addr
-	}
+	a, err := wait(ctx, addr, func(done func(Answer, error)) func() { return v.AskNames(ip, done) })
 	return slices.Clone(a.Names), err
+}
+
+// AskNames looks up the names of an address, of the hosts file if that has some, without
+// waiting, as [View.Ask] does.
+func (v View) AskNames(ip netip.Addr, done func(Answer, error)) (cancel func()) {
+	if names := v.reverse(ip); len(names) > 0 {
+		done(Answer{Name: reverseName(ip), Names: names, Server: "hosts file"}, nil)
+		return func() {}
+	}
+	return v.Ask(reverseName(ip)+".", PTR, func(a Answer, err error) {
+		if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
+			dns.Name = ip.String()
+		}
+		done(a, err)
+	})
 }
 
 // LookupNetIP is [View.LookupNetIP] of the group "".

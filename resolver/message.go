@@ -46,10 +46,10 @@ var (
 	errReferral  = errors.New("the server does not ask others, and referred to them")
 )
 
-// rcodeError is an answer that reports a failure of the server (RFC 1035 section 4.1.1).
-type rcodeError dnsmessage.RCode
+// RCodeError is an answer that reports a failure of the server (RFC 1035 section 4.1.1).
+type RCodeError dnsmessage.RCode
 
-func (e rcodeError) Error() string {
+func (e RCodeError) Error() string {
 	switch dnsmessage.RCode(e) {
 	case dnsmessage.RCodeServerFailure:
 		return "server failure (SERVFAIL)"
@@ -162,7 +162,7 @@ type records struct {
 func (r *records) empty() bool { return len(r.addrs) == 0 && len(r.names) == 0 }
 
 // parseAnswer reads a message that answers q. truncated: the rest is to be had over TCP.
-// The error is errNotAnswer for what another message may still answer, a rcodeError, or
+// The error is errNotAnswer for what another message may still answer, a RCodeError, or
 // one that wraps errMalformed.
 func parseAnswer(msg []byte, q question) (r records, truncated bool, err error) {
 	var p dnsmessage.Parser
@@ -173,13 +173,13 @@ func parseAnswer(msg []byte, q question) (r records, truncated bool, err error) 
 	if !asks(&p, q) {
 		// A server that could not read the question may send its header alone.
 		if h.RCode == dnsmessage.RCodeFormatError && len(msg) == headerSize {
-			return r, false, rcodeError(h.RCode)
+			return r, false, RCodeError(h.RCode)
 		}
 		return r, false, errNotAnswer
 	}
 	switch {
 	case h.RCode != dnsmessage.RCodeSuccess && h.RCode != dnsmessage.RCodeNameError:
-		return r, false, rcodeError(h.RCode)
+		return r, false, RCodeError(h.RCode)
 	case h.Truncated:
 		return r, true, nil
 	}

@@ -23,7 +23,7 @@ func FuzzParseAnswer(f *testing.F) {
 	}
 	f.Add([]byte("\x00\x00\x80\x00\x00\x01\x00\x01\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01"))
 	f.Fuzz(func(t *testing.T, msg []byte) {
-		r, truncated, err := parseAnswer(msg, question{"x.test", A})
+		r, truncated, err := parseAnswer(msg, question{name: "x.test", typ: A})
 		switch {
 		case err != nil && !r.empty():
 			t.Error("records beside an error")
@@ -38,7 +38,7 @@ func FuzzParseAnswer(f *testing.F) {
 			}
 		}
 		if len(msg) > headerSize && err == nil && !truncated {
-			if _, _, err := parseAnswer(msg, question{"another.test", A}); !errors.Is(err, errNotAnswer) {
+			if _, _, err := parseAnswer(msg, question{name: "another.test", typ: A}); !errors.Is(err, errNotAnswer) {
 				t.Errorf("it answers another question, too: %v", err)
 			}
 		}
@@ -49,11 +49,11 @@ func FuzzParseAnswer(f *testing.F) {
 func TestTruncations(t *testing.T) {
 	q := dnsmessage.Question{Name: dnsmessage.MustNewName("x.test."), Type: AAAA, Class: dnsmessage.ClassINET}
 	msg := reply{cname: "y.test", addrs: []string{"2001:db8::1"}, ttl: 9}.message(1, q)
-	if r, _, err := parseAnswer(msg, question{"x.test", AAAA}); err != nil || len(r.addrs) != 1 {
+	if r, _, err := parseAnswer(msg, question{name: "x.test", typ: AAAA}); err != nil || len(r.addrs) != 1 {
 		t.Fatal(r, err)
 	}
 	for n := range msg {
-		if _, _, err := parseAnswer(msg[:n], question{"x.test", AAAA}); err == nil {
+		if _, _, err := parseAnswer(msg[:n], question{name: "x.test", typ: AAAA}); err == nil {
 			t.Errorf("%d of %d bytes are taken", n, len(msg))
 		}
 	}
@@ -61,7 +61,7 @@ func TestTruncations(t *testing.T) {
 
 // Records that the question's name does not own are not believed: RFC 2181 section 5.4.1.
 func TestOtherOwners(t *testing.T) {
-	q := question{"x.test", A}
+	q := question{name: "x.test", typ: A}
 	name := dnsmessage.MustNewName("x.test.")
 	other := dnsmessage.MustNewName("bank.test.")
 	h := func(n dnsmessage.Name, ttl uint32) dnsmessage.ResourceHeader {
@@ -89,7 +89,7 @@ func TestOtherOwners(t *testing.T) {
 // The query has the size that padding wants: RFC 8467 section 4.1.
 func TestPadding(t *testing.T) {
 	for _, name := range []string{"x", "x.test", "a-long-name-of-more-than-a-hundred-bytes.a-long-name-of-more-than-a-hundred-bytes.a-long-name-of-more-than-a-hundred.test"} {
-		msg, err := appendQuery(question{name, A}, true, true)
+		msg, err := appendQuery(question{name: name, typ: A}, true, true)
 		if err != nil || len(msg)%paddingUnit != 0 {
 			t.Errorf("%s: %d bytes, %v", name, len(msg), err)
 		}

@@ -150,19 +150,7 @@ type waiter struct{ done func(*entry, bool) }
 // When ctx ends the lookup does, but the question is asked to its end, and its answer remembered.
 // Errors are those of the package's description.
 func (v View) Lookup(ctx context.Context, name string, typ Type) (Answer, error) {
-	type outcome struct {
-		Answer
-		err error
-	}
-	ch := make(chan outcome, 1)
-	cancel := v.Ask(name, typ, func(a Answer, err error) { ch <- outcome{a, err} })
-	select {
-	case o := <-ch:
-		return o.Answer, o.err
-	case <-ctx.Done():
-		cancel()
-		return Answer{}, contextError(ctx, name)
-	}
+	return wait(ctx, name, func(done func(Answer, error)) func() { return v.Ask(name, typ, done) })
 }
 
 func contextError(ctx context.Context, name string) error {
@@ -192,7 +180,7 @@ func (v View) Ask(name string, typ Type, done func(Answer, error)) (cancel func(
 		return none
 	}
 	if len(names) == 1 {
-		return v.ask(question{names[0], typ}, func(e *entry, cached bool) { done(e.answer(name, cached)) })
+		return v.ask(question{name: names[0], typ: typ}, func(e *entry, cached bool) { done(e.answer(name, cached)) })
 	}
 	s := &searchList{View: v, name: name, typ: typ, rest: names, done: done}
 	s.next()

@@ -28,7 +28,7 @@ func (s *searchList) next() {
 	s.step++
 	step := s.step
 	s.mu.Unlock()
-	stop := s.ask(question{name, s.typ}, func(e *entry, cached bool) {
+	stop := s.ask(question{name: name, typ: s.typ}, func(e *entry, cached bool) {
 		if e.noName && !last {
 			s.next()
 			return
