@@ -124,22 +124,28 @@ func network(r *socks.Request) string {
 	return "tcp"
 }
 
-// Plain implements the interface [Plain]: it returns what Dial and Resolve would do, where that is to connect to one address or
-// to answer with one, and where the event loop can have it looked up without a goroutine.
+// Plain implements the interface [Plain]: it returns what Dial, Resolve and ResolvePTR would do,
+// where that is to connect to one address or to answer with one, and where the event loop can
+// have a name looked up without a goroutine.
 func (d *Direct) Plain(r *socks.Request) (Step, error) {
-	isName := !r.Addr.IP.IsValid()
-	if isName && r.Addr.IsOnion() || r.Command != socks.Connect && !isName {
+	isIP := r.Addr.IP.IsValid()
+	switch {
+	case r.Command == socks.ResolvePTR && isIP:
+		return d.plainPTR(r)
+	case r.Command != socks.Connect && r.Command != socks.Resolve:
 		return Step{}, nil
-	}
-	if !isName {
+	case r.Addr.IsOnion():
+		return Step{}, refuseOnion(r.Addr)
+	case r.Command == socks.Resolve && isIP:
+		return Step{Answer: socks.Addr{IP: r.Addr.IP}}, nil
+	case r.Command == socks.Resolve:
+		return d.plainResolve(r)
+	case isIP:
 		ip := r.Addr.IP.Unmap()
 		if ip.Zone() != "" || r.Version == socks.V4 && !ip.Is4() {
 			return Step{}, nil
 		}
 		return Step{To: netip.AddrPortFrom(ip, r.Addr.Port), Limit: directTimeout}, d.judge(r, ip)
-	}
-	if r.Command != socks.Connect {
-		return Step{}, nil
 	}
 	dialer := d.dialer(r)
 	if _, ok := dialer.Lookup.(resolver.View); !ok {
@@ -151,6 +157,44 @@ func (d *Direct) Plain(r *socks.Request) (Step, error) {
 	return Step{Find: func(ready func(Step, error)) (cancel func()) {
 		return dialer.Find(network(r), r.Addr.Name, func(t resolver.Targets, err error) {
 			ready(step(t, r.Addr.Port), err)
+		})
+	}}, nil
+}
+
+// plainResolve is Plain of a RESOLVE. What is cached is found before Find returns.
+func (d *Direct) plainResolve(r *socks.Request) (Step, error) {
+	v, ok := d.names(r).(resolver.View)
+	if !ok {
+		return Step{}, nil
+	}
+	return Step{Limit: directTimeout, Find: func(ready func(Step, error)) (cancel func()) {
+		return v.AskAddresses(families(r), r.Addr.Name, func(a resolver.Answer, err error) {
+			var s Step
+			if err == nil {
+				s.Answer.IP, err = d.choose(r, a.Addrs)
+			}
+			ready(s, err)
+		})
+	}}, nil
+}
+
+// plainPTR is Plain of a RESOLVE_PTR.
+func (d *Direct) plainPTR(r *socks.Request) (Step, error) {
+	v, ok := d.names(r).(resolver.View)
+	if !ok {
+		return Step{}, nil
+	}
+	ip := r.Addr.IP.Unmap()
+	if err := d.allow(r, ip); err != nil {
+		return Step{}, err
+	}
+	return Step{Limit: directTimeout, Find: func(ready func(Step, error)) (cancel func()) {
+		return v.AskNames(ip, func(a resolver.Answer, err error) {
+			var s Step
+			if err == nil {
+				s.Answer.Name = unrooted(a.Names[0])
+			}
+			ready(s, err)
 		})
 	}}, nil
 }
@@ -175,27 +219,39 @@ func (d *Direct) Resolve(ctx context.Context, r *socks.Request) (netip.Addr, err
 	if r.Addr.IP.IsValid() {
 		return r.Addr.IP, nil
 	}
-	families := "ip"
+	all, err := d.names(r).LookupNetIP(ctx, families(r), r.Addr.Name)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	return d.choose(r, all)
+}
+
+// families is the network of the addresses that a RESOLVE may be answered with.
+func families(r *socks.Request) string {
 	if r.Version == socks.V4 {
-		families = "ip4"
+		return "ip4"
 	}
-	all, err := d.names(r).LookupNetIP(ctx, families, r.Addr.Name)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	for i := range all {
-		all[i] = all[i].Unmap()
-	}
-	all, err = keep(all, func(ip netip.Addr) error { return d.allow(r, ip) })
-	if err != nil {
-		return netip.Addr{}, err
-	}
+	return "ip"
+}
+
+// choose returns which of the addresses of a name answers a RESOLVE.
+func (d *Direct) choose(r *socks.Request, all []netip.Addr) (first netip.Addr, err error) {
 	for _, ip := range all {
-		if ip.Is4() {
+		ip = ip.Unmap()
+		switch refusal := d.allow(r, ip); {
+		case refusal != nil && err == nil:
+			err = refusal
+		case refusal != nil:
+		case ip.Is4():
 			return ip, nil
+		case !first.IsValid():
+			first = ip
 		}
 	}
-	return all[0], nil
+	if first.IsValid() {
+		err = nil
+	}
+	return first, err
 }
 
 // ResolvePTR looks the name of the address up, in the form that a RESOLVE takes:
@@ -209,8 +265,11 @@ func (d *Direct) ResolvePTR(ctx context.Context, r *socks.Request) (string, erro
 	if err != nil {
 		return "", err
 	}
-	return strings.TrimSuffix(names[0], "."), nil
+	return unrooted(names[0]), nil
 }
+
+// unrooted returns a name without the dot at its end.
+func unrooted(name string) string { return strings.TrimSuffix(name, ".") }
 
 func (d *Direct) String() string { return "direct" }
 
@@ -242,19 +301,3 @@ func (d *Direct) judge(r *socks.Request, ip netip.Addr) error {
 }
 
 func isUnspecified(ip netip.Addr) bool { return ip.IsUnspecified() || thisNetwork.Contains(ip) }
-
-// keep returns the addresses that are not refused; the error is that of the first if all are.
-func keep(all []netip.Addr, judge func(netip.Addr) error) (kept []netip.Addr, err error) {
-	for _, ip := range all {
-		refusal := judge(ip)
-		if refusal == nil {
-			kept = append(kept, ip)
-		} else if err == nil {
-			err = refusal
-		}
-	}
-	if len(kept) > 0 {
-		return kept, nil
-	}
-	return nil, err
-}

@@ -2,6 +2,7 @@ package egress_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
@@ -118,4 +119,59 @@ func TestDirectNamesServer(t *testing.T) {
 	if dns := (*net.DNSError)(nil); !errors.As(err, &dns) || dns.Server != w.DNS.Addr || dns.Name != "192.0.2.99" {
 		t.Errorf("RESOLVE_PTR: %v, want it to name %s", err, w.DNS.Addr)
 	}
+}
+
+// A server's event loop answers lookups as the methods do, and has waited for nothing.
+func TestDirectPlainLookups(t *testing.T) {
+	w := sockstest.NewWorld(t)
+	w.DNS.Set("blocked.test", "192.0.2.66")
+	w.DNS.Set("mixed.test", "192.0.2.66", "2001:db8::7")
+	out := &egress.Direct{Resolver: sockstest.Resolver(t, w.DNS.Addr), Allow: func(_ *socks.Request, ip netip.Addr) error {
+		if ip == netip.MustParseAddr("192.0.2.66") {
+			return socks.NotAllowed
+		}
+		return nil
+	}}
+	var all []*socks.Request
+	for _, version := range []socks.Version{socks.V4, socks.V5} {
+		for _, name := range []string{"echo.test", "six.test", "both.test", "missing.test", "broken.test", "blocked.test", "mixed.test", "localhost", "x.onion"} {
+			all = append(all, &socks.Request{Version: version, Command: socks.Resolve, Addr: socks.Addr{Name: name}})
+		}
+		for _, ip := range []string{"127.0.0.1", "::1", "192.0.2.66", "192.0.2.99"} {
+			all = append(all,
+				&socks.Request{Version: version, Command: socks.Resolve, Addr: socks.Addr{IP: netip.MustParseAddr(ip)}},
+				&socks.Request{Version: version, Command: socks.ResolvePTR, Addr: socks.Addr{IP: netip.MustParseAddr(ip)}})
+		}
+	}
+	for _, r := range all {
+		got, gotErr := plainly(t, out, r)
+		var want socks.Addr
+		var wantErr error
+		if r.Command == socks.Resolve {
+			want.IP, wantErr = out.Resolve(t.Context(), r)
+		} else {
+			want.Name, wantErr = out.ResolvePTR(t.Context(), r)
+		}
+		if got != want || fmt.Sprint(gotErr) != fmt.Sprint(wantErr) {
+			t.Errorf("version %v, %v %v: %v, %v; the method: %v, %v", r.Version, r.Command, r.Addr.Host(), got, gotErr, want, wantErr)
+		}
+	}
+}
+
+// plainly takes the steps of a lookup.
+func plainly(t *testing.T, out *egress.Direct, r *socks.Request) (socks.Addr, error) {
+	t.Helper()
+	step, err := out.Plain(r)
+	if err == nil && step.Find != nil {
+		ready := make(chan struct{})
+		step.Find(func(next egress.Step, why error) {
+			step, err = next, why
+			close(ready)
+		})
+		<-ready
+	}
+	if err == nil && step.Answer.IP == (netip.Addr{}) && step.Answer.Name == "" {
+		t.Errorf("%v %v: nothing that an event loop can do", r.Command, r.Addr.Host())
+	}
+	return step.Answer, err
 }

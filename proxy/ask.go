@@ -67,13 +67,8 @@ func (t *Route) ask(ctx context.Context, r *socks.Request) (got reply, err error
 			got.target = t.wrap(got.target)
 		}
 	case socks.Resolve:
-		got.bound.IP, err = t.Egress.Resolve(ctx, r)
-		switch {
-		case err != nil:
-		case r.Version == socks.V4 && !got.bound.IP.Unmap().Is4():
-			err = fmt.Errorf("name has no IPv4 address: %w", socks.HostUnreachable)
-		case t.Resolved != nil:
-			t.Resolved(got.bound)
+		if got.bound.IP, err = t.Egress.Resolve(ctx, r); err == nil {
+			err = t.resolved(r, got.bound)
 		}
 	case socks.ResolvePTR:
 		got.bound.Name, err = t.Egress.ResolvePTR(ctx, r)
@@ -81,6 +76,17 @@ func (t *Route) ask(ctx context.Context, r *socks.Request) (got reply, err error
 		err = fmt.Errorf("%v: %w", r.Command, errors.ErrUnsupported)
 	}
 	return got, err
+}
+
+// resolved judges the answer of a RESOLVE, which the client gets next.
+func (t *Route) resolved(r *socks.Request, answer socks.Addr) error {
+	if r.Version == socks.V4 && !answer.IP.Unmap().Is4() {
+		return fmt.Errorf("name has no IPv4 address: %w", socks.HostUnreachable)
+	}
+	if t.Resolved != nil {
+		t.Resolved(answer)
+	}
+	return nil
 }
 
 // wrap calls Wrap, and closes what it is given if that panics.
@@ -100,20 +106,35 @@ func (t *Route) wrap(target net.Conn) net.Conn {
 // thread to wake.
 func (t *Route) askInLoop(client net.Conn, r *socks.Request, until time.Time) (got reply, done bool, err error) {
 	plain, ok := t.Egress.(egress.Plain)
-	if !ok || r.Command != socks.Connect || t.Before != nil || t.Wrap != nil {
+	if !ok || t.Before != nil || t.Wrap != nil && r.Command == socks.Connect {
 		return got, false, nil
 	}
 	step, err := plain.Plain(r)
 	if err == nil && step.Find != nil {
 		step, err = find(client, step, until)
 	}
-	if err != nil || !step.To.IsValid() {
-		return got, err != nil, err
+	if err != nil {
+		return got, true, err
 	}
-	if end := time.Now().Add(step.Limit); step.Limit > 0 && end.Before(until) {
-		until = end
+	switch r.Command {
+	case socks.Connect:
+		return connectInLoop(client, step, until)
+	case socks.Resolve:
+		if done = step.Answer.IP.IsValid(); done {
+			err = t.resolved(r, step.Answer)
+		}
+	case socks.ResolvePTR:
+		done = step.Answer.Name != ""
 	}
-	target, local, err := relay.Connect(client, step.To, until)
+	return reply{bound: step.Answer}, done, err
+}
+
+// connectInLoop takes the step that Dial would.
+func connectInLoop(client net.Conn, step egress.Step, until time.Time) (got reply, done bool, err error) {
+	if !step.To.IsValid() {
+		return got, false, nil
+	}
+	target, local, err := relay.Connect(client, step.To, limited(step, until))
 	if err != nil {
 		return got, !step.More, err
 	}
@@ -127,7 +148,7 @@ func find(client net.Conn, s egress.Step, until time.Time) (egress.Step, error) 
 		why    error
 		cancel func()
 	)
-	err := relay.Await(client, until, func(ready func()) {
+	err := relay.Await(client, limited(s, until), func(ready func()) {
 		cancel = s.Find(func(next egress.Step, err error) {
 			found, why = next, err
 			ready()
@@ -138,4 +159,12 @@ func find(client net.Conn, s egress.Step, until time.Time) (egress.Step, error) 
 		return egress.Step{}, fmt.Errorf("lookup: %w", err)
 	}
 	return found, why
+}
+
+// limited returns when the step is over at the latest.
+func limited(s egress.Step, until time.Time) time.Time {
+	if end := time.Now().Add(s.Limit); s.Limit > 0 && end.Before(until) {
+		return end
+	}
+	return until
 }
