@@ -35,14 +35,14 @@ var mayImport = map[string][]string{
 	"probe":              {"socks", "internal/printable"},
 	"proxy":              {"socks", "egress", "internal/relay", "internal/fair"},
 	"internal/sockstest": {"socks", "resolver", "egress", "proxy"},
-	"internal/load":      {"socks"}, // not relay: the yardstick must not be made of what is measured
-	"internal/listen":    {"proxy"}, // and go-proxyproto
+	"internal/load":      {"socks"},                 // not relay: the yardstick must not be made of what is measured
+	"internal/listen":    {"proxy", "internal/via"}, // and go-proxyproto
 	"internal/rules":     {"socks"},
-	"internal/via":       {"socks", "egress", "egress/tor", "internal/rules", "internal/listen"},
+	"internal/via":       {"socks", "internal/rules"},
 	"internal/policy":    {"socks", "egress", "egress/tor", "internal/config", "internal/fair", "internal/leaks", "internal/page", "internal/rules", "internal/users", "internal/via"},
 	"internal/page":      {"socks"},
-	"internal/config":    {"socks", "resolver", "internal/rules"},            // and go-toml
-	"internal/telemetry": {"socks", "egress", "proxy", "internal/printable"}, // and client_golang
+	"internal/config":    {"socks", "resolver", "internal/rules", "internal/via"}, // and go-toml
+	"internal/telemetry": {"socks", "egress", "proxy", "internal/printable"},      // and client_golang
 	"internal/admin":     {"internal/private"},
 	"internal/daemon":    {"*"}, // and nobody but cmd imports it
 	"internal/console":   {},    // daemon fills in what it shows

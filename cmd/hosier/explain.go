@@ -12,7 +12,6 @@ import (
 	"hosier/internal/daemon"
 	"hosier/internal/policy"
 	"hosier/internal/users"
-	"hosier/internal/via"
 )
 
 func explainCommand() *cobra.Command {
@@ -73,13 +72,10 @@ func hasUser(file, user string) error {
 // offlinePool makes pools of what is written, as a running hosier would have them.
 func offlinePool(c *config.Config) func(*config.Egress) (*tor.Pool, error) {
 	return func(e *config.Egress) (*tor.Pool, error) {
-		spec, err := via.ParseTor(e.Via.Reveal())
-		p := &tor.Pool{Members: spec.Members}
+		spec := e.Via.Tor()
+		p := &tor.Pool{Members: daemon.Members(spec.Members)}
 		for i := range spec.Daemons {
 			p.Members = append(p.Members, tor.Member{Daemon: &tor.Daemon{Name: fmt.Sprint("tor", i)}})
-		}
-		if err != nil {
-			return p, err
 		}
 		dir, err := daemon.StateDirPath(c.StateDir)
 		if err == nil {

@@ -256,9 +256,9 @@ func (r *reader) checkWays(d *draft) {
 			`write via = "direct", "tor" or another egress at the top of the file`, d.silence())
 		return
 	}
-	isDirect := func(e *Egress) bool { return e.Kind == rules.Direct }
-	isTor := func(e *Egress) bool { return e.Kind == rules.Tor }
-	spawns := func(e *Egress) bool { return startsTor(e.Via.Reveal()) }
+	isDirect := func(e *Egress) bool { return e.Via.Kind() == rules.Direct }
+	isTor := func(e *Egress) bool { return e.Via.Kind() == rules.Tor }
+	isSpawned := func(e *Egress) bool { return spawns(e.Via) }
 	for _, one := range []struct {
 		key  string
 		ok   bool
@@ -267,7 +267,7 @@ func (r *reader) checkWays(d *draft) {
 		{"dns", has(isDirect), "names are looked up beyond the ways out, so nobody asks this server; only direct has a DNS server"},
 		{"isolate", has(isTor), "only a way out through Tor has circuits, and there is none; remove it"},
 		{"no-isolate", has(isTor), "only a way out through Tor has circuits, and there is none; remove it"},
-		{"torrc", has(spawns), `it is for the tor that hosier starts, and none does: write via = "tor+spawn://", or remove it`},
+		{"torrc", has(isSpawned), `it is for the tor that hosier starts, and none does: write via = "tor+spawn://", or remove it`},
 	} {
 		if at, there := d.places[one.key]; there && !one.ok {
 			r.fail(at, "%s: %s", one.key, one.text)

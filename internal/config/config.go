@@ -8,15 +8,13 @@
 package config
 
 import (
-	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"hosier/internal/rules"
+	"hosier/internal/via"
 	"hosier/resolver"
 )
 
@@ -135,8 +133,7 @@ func (l *Listener) AsksPassword() bool {
 type Egress struct {
 	Name string // of [egress.NAME]; else what is written, without what is before an @
 	At   rules.Pos
-	Via  Via
-	Kind rules.Kind
+	Via  via.Egress
 
 	Isolation Isolation // of Tor; its own, or that of the top of the file
 	Torrc     string    // of tor+spawn://; likewise
@@ -145,54 +142,8 @@ type Egress struct {
 // Isolation are the words of isolate and no-isolate.
 type Isolation struct{ Isolate, NoIsolate []string }
 
-// Via is a way out as it was written. No formatting, log or JSON of it shows a password.
-type Via struct{ text *string } // a pointer, since fmt asks no method of an unexported field
-
-// NewVia returns text as a Via.
-func NewVia(text string) Via { return Via{&text} }
-
-// Reveal returns what was written, with the password.
-func (v Via) Reveal() string {
-	if v.text == nil {
-		return ""
-	}
-	return *v.text
-}
-
-// String returns v without what stands before an @.
-func (v Via) String() string { return withoutUser(v.Reveal()) }
-
-// Format hides what String hides, whatever the verb.
-func (v Via) Format(f fmt.State, _ rune) { f.Write([]byte(v.String())) }
-
-// LogValue hides what String hides.
-func (v Via) LogValue() slog.Value { return slog.StringValue(v.String()) }
-
-// MarshalText hides what String hides.
-func (v Via) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
-
-// withoutUser returns the scheme, host and port of a URL, and of anything that is not one
-// and could hold a password no more than its scheme.
-func withoutUser(via string) string {
-	scheme, rest, ok := strings.Cut(via, "://")
-	if !ok && !strings.Contains(via, "@") {
-		return via
-	}
-	if !ok {
-		return "a proxy"
-	}
-	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
-		rest = rest[i+1:]
-	}
-	return scheme + "://" + rest
-}
-
 // Options are what Parse needs to know beyond the text. The zero value is ready.
 type Options struct {
-	// Via judges a way out as --via takes it, and says what it is. Its error must hold no
-	// password. Nil goes by how it begins.
-	Via func(via string) (rules.Kind, error)
-
 	// Readable tells whether a file that is named can be read. Nil does not ask.
 	Readable func(path string) error
 

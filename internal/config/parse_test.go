@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"hosier/internal/rules"
+	"hosier/internal/via"
 	"hosier/resolver"
 )
 
@@ -252,15 +252,14 @@ func TestFlags(t *testing.T) {
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	_, err := Parse("f.toml", []byte("via = \"x://y\"\nusers = \"u\""), Options{
-		Via:      func(via string) (rules.Kind, error) { return 0, fmt.Errorf("not %d bytes", len(via)) },
 		Readable: func(string) error { return &fs.PathError{Op: "open", Path: "secret", Err: errors.New("locked")} },
 	})
-	want := "f.toml:1:7: this is no way out: not 5 bytes\nf.toml:2:9: \"u\" cannot be read: locked"
+	want := "f.toml:1:7: this is no way out: x://y: write direct, socks5://, socks4a://, http:// or tor://, and then host:port\nf.toml:2:9: \"u\" cannot be read: locked"
 	var all Errors
 	if err == nil || err.Error() != want || !errors.As(err, &all) || len(all) != 2 {
 		t.Fatalf("got %v, want %s", err, want)
 	}
-	if one := (*Error)(nil); !errors.As(err, &one) || *one != (Error{"f.toml", 1, 7, "this is no way out: not 5 bytes"}) {
+	if one := (*Error)(nil); !errors.As(err, &one) || *one != (Error{"f.toml", 1, 7, "this is no way out: x://y: write direct, socks5://, socks4a://, http:// or tor://, and then host:port"}) {
 		t.Errorf("got %+v", one)
 	}
 }
@@ -275,7 +274,7 @@ func TestNoPasswords(t *testing.T) {
 	hidden := struct {
 		c   *Config
 		v   Config
-		via Via
+		via via.Egress
 	}{c, *c, c.Egresses[1].Via}
 	var texts []string
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {

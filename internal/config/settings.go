@@ -96,7 +96,7 @@ func (l *lister) listener(one *Listener) {
 func (l *lister) egress(w *way) {
 	shown := way{via: w.via}
 	for _, e := range l.draft.config.Egresses {
-		if e.Name == w.name && e.Kind == rules.Tor {
+		if e.Name == w.name && e.Via.Kind() == rules.Tor {
 			shown.torrc, shown.isolation = e.Torrc, &e.Isolation
 		}
 	}

@@ -3,9 +3,9 @@ package config
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"hosier/internal/rules"
+	"hosier/internal/via"
 )
 
 // ref is a way out where it is named: a name of [egress.NAME], or the way out itself.
@@ -37,7 +37,7 @@ func (r *reader) refs(to *[]ref) field {
 				*to = append(*to, ref{n.text, n.at})
 			}
 		})(n)
-	}, func() string { return joined(*to, func(one ref) string { return withoutUser(one.text) }) }}
+	}, func() string { return joined(*to, func(one ref) string { return via.Redact(one.text) }) }}
 }
 
 // atlas finds ways out by what names them.
@@ -108,13 +108,13 @@ func (a *atlas) find(one ref) []string {
 	case a.texts[one.text] != "":
 		return []string{a.texts[one.text]}
 	}
-	kind := a.kind(one)
-	if kind == 0 {
+	e := a.parse(one)
+	if e.Kind() == 0 {
 		return nil
 	}
-	name := a.newName(withoutUser(one.text))
+	name := a.newName(via.Redact(one.text))
 	a.texts[one.text] = name
-	a.add(Egress{Name: name, At: one.at, Via: NewVia(one.text), Kind: kind})
+	a.add(Egress{Name: name, At: one.at, Via: e})
 	return []string{name}
 }
 
@@ -129,18 +129,17 @@ func (a *atlas) newName(name string) string {
 
 // leaf is the way out that [egress.NAME] is itself.
 func (a *atlas) leaf(w *way) []string {
-	via := w.via[0]
-	kind := a.kind(via)
-	if kind == 0 {
+	parsed := a.parse(w.via[0])
+	if parsed.Kind() == 0 {
 		return nil
 	}
-	e := Egress{Name: w.name, At: w.at, Via: NewVia(via.text), Kind: kind, Torrc: w.torrc}
+	e := Egress{Name: w.name, At: w.at, Via: parsed, Torrc: w.torrc}
 	if w.isolation != nil {
 		e.Isolation = *w.isolation
 	}
-	if kind != rules.Tor {
+	if parsed.Kind() != rules.Tor {
 		a.onlyTor(w, "this way out")
-	} else if w.torrc != "" && !startsTor(via.text) {
+	} else if w.torrc != "" && !spawns(parsed) {
 		a.fail(w.places["torrc"], "a torrc is for the tor that hosier starts: via = \"tor+spawn://\"; this one has its own")
 	}
 	a.add(e)
@@ -159,18 +158,18 @@ func (a *atlas) onlyTor(w *way, what string) {
 // add adds a way out, with what the top of the file says of all.
 func (a *atlas) add(e Egress) {
 	w := a.named[e.Name]
-	if e.Kind == rules.Tor && (w == nil || w.isolation == nil) && a.draft.isolation != nil {
+	if e.Via.Kind() == rules.Tor && (w == nil || w.isolation == nil) && a.draft.isolation != nil {
 		e.Isolation = *a.draft.isolation
 	}
-	if startsTor(e.Via.Reveal()) && e.Torrc == "" {
+	if spawns(e.Via) && e.Torrc == "" {
 		e.Torrc = a.draft.torrc
 	}
-	a.kinds[e.Name] = e.Kind
+	a.kinds[e.Name] = e.Via.Kind()
 	a.draft.config.Egresses = append(a.draft.config.Egresses, e)
 }
 
-// kind judges a way out that is no name; 0 after a mistake.
-func (a *atlas) kind(one ref) rules.Kind {
+// parse reads an egress that is not a name; it returns the zero Egress after a mistake.
+func (a *atlas) parse(one ref) via.Egress {
 	if isName(one.text) && one.text != "direct" && one.text != "tor" {
 		names := []string{"direct", "tor"}
 		for name := range a.named {
@@ -178,32 +177,13 @@ func (a *atlas) kind(one ref) rules.Kind {
 		}
 		slices.Sort(names)
 		a.fail(one.at, "there is no way out %s%s; write [egress.%[1]s] for it, or direct, tor or a URL", one.text, didYouMean(one.text, names))
-		return 0
+		return via.Egress{}
 	}
-	judge := a.options.Via
-	if judge == nil {
-		judge = kindOf
-	}
-	kind, err := judge(one.text)
+	e, err := via.Parse(one.text)
 	if err != nil {
 		a.fail(one.at, "this is no way out: %v", err)
-		return 0
 	}
-	return kind
+	return e
 }
 
-// kindOf goes by how a way out begins.
-func kindOf(via string) (rules.Kind, error) {
-	scheme, _, _ := strings.Cut(via, ":")
-	switch scheme {
-	case "direct":
-		return rules.Direct, nil
-	case "tor", "tor+spawn":
-		return rules.Tor, nil
-	case "socks5", "socks5h", "socks4a", "http":
-		return rules.Proxy, nil
-	}
-	return 0, fmt.Errorf("write direct, socks5://, socks4a://, http://, tor or tor://, and then host:port")
-}
-
-func startsTor(via string) bool { return strings.HasPrefix(via, "tor+spawn:") }
+func spawns(e via.Egress) bool { return e.Tor().Daemons > 0 }

@@ -16,7 +16,7 @@ func (d *Daemon) consoleEgresses(ctx context.Context) []console.Egress {
 	var group sync.WaitGroup
 	for i, c := range g.config.Egresses {
 		x := g.egresses[c.Name]
-		all[i] = console.Egress{Name: c.Name, Via: c.Via.String(), Kind: c.Kind.String(), Ready: x.ready(), Open: x.inUse()}
+		all[i] = console.Egress{Name: c.Name, Via: c.Via.String(), Kind: c.Via.Kind().String(), Ready: x.ready(), Open: x.inUse()}
 		if x.pool == nil {
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hosier/internal/listen"
+	"hosier/internal/via"
 )
 
 // How long a question at the control socket may take.
@@ -76,7 +77,7 @@ func listenControl(ctx context.Context, asked string) (net.Listener, error) {
 		return nil, err
 	}
 	path := ControlSocket(dir)
-	if err := listen.CheckPath(path); err != nil {
+	if err := via.CheckPath(path); err != nil {
 		return nil, fmt.Errorf("state directory: %s: %w (--state-dir)", path, err)
 	}
 	if err := listen.RemoveStale(path); err != nil {

@@ -19,6 +19,7 @@ import (
 	"hosier/internal/config"
 	"hosier/internal/rules"
 	"hosier/internal/via"
+	"hosier/socks"
 )
 
 // retirement is how long a way out that a reload dropped is kept for connections that had
@@ -30,7 +31,7 @@ const retirement = time.Minute
 type liveEgress struct {
 	name string
 	kind rules.Kind
-	via  string // as written
+	via  via.Egress
 	out  egress.Egress
 	pool *tor.Pool     // if it leads into Tor
 	end  func()        // ends what runs for it; nil if nothing does
@@ -51,22 +52,41 @@ type liveEgress struct {
 // openEgress makes the way out that e describes, which has judge look at each connection to an
 // upstream before it is used. It starts nothing.
 func openEgress(ctx context.Context, e config.Egress, c *config.Config, log *slog.Logger, judge func(net.Conn) error) (*liveEgress, error) {
-	written := e.Via.Reveal()
-	x := &liveEgress{name: e.Name, kind: e.Kind, via: written, key: egressKey(e), over: make(chan struct{})}
+	x := &liveEgress{name: e.Name, kind: e.Via.Kind(), via: e.Via, key: egressKey(e), over: make(chan struct{})}
 	var err error
 	switch {
-	case e.Kind == rules.Direct: // each listener makes its own, since rules judge what it dials
-	case e.Kind == rules.Tor:
+	case x.kind == rules.Direct: // each listener makes its own, since rules judge what it dials
+	case x.kind == rules.Tor:
 		if x.pool, x.dir, err = openTor(ctx, e, c, log); err == nil {
 			x.out, x.pool.Connected = x.pool, judge
 		}
 	default:
-		x.out, err = via.Proxy(written, judge)
+		x.out = through(e.Via.Upstream(), judge)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.At, err)
 	}
 	return x, nil
+}
+
+// through returns the egress through a proxy, which has judge look at each connection to it.
+func through(u via.Upstream, judge func(net.Conn) error) egress.Egress {
+	if u.Scheme == "http" {
+		return &egress.HTTP{Proxy: u.Address, Auth: u.Auth, Connected: judge}
+	}
+	version := socks.V5
+	if u.Scheme == "socks4a" {
+		version = socks.V4
+	}
+	return &egress.SOCKS{Dialer: socks.Dialer{Proxy: u.Address, Version: version, Auth: u.Auth}, Connected: judge}
+}
+
+// Members returns the tors of a pool that run already.
+func Members(written []via.Member) (all []tor.Member) {
+	for _, m := range written {
+		all = append(all, tor.Member{SOCKS: m.SOCKS, Control: m.Control, Password: m.Password})
+	}
+	return all
 }
 
 // egressKey is equal for two descriptions of the same way out.
@@ -84,9 +104,7 @@ func (x *liveEgress) upstreams() (all []string) {
 			all = append(append(all, m.SOCKS), m.Others...)
 		}
 	default:
-		if u, err := via.ParseURL(x.via); err == nil {
-			all = append(all, u.Host)
-		}
+		all = append(all, x.via.Upstream().Address)
 	}
 	return all
 }
@@ -223,12 +241,8 @@ func spawnDir(stateDir string, e config.Egress) string {
 
 // openTor makes the pool of a way out into Tor, and tells the directory of its daemons.
 func openTor(ctx context.Context, e config.Egress, c *config.Config, log *slog.Logger) (p *tor.Pool, dir string, err error) {
-	written := e.Via.Reveal()
-	spec, err := via.ParseTor(written)
-	if err != nil {
-		return nil, "", err
-	}
-	p = &tor.Pool{Members: spec.Members, Log: log}
+	spec := e.Via.Tor()
+	p = &tor.Pool{Members: Members(spec.Members), Log: log}
 	if p.Key, err = loadKey(c.StateDir, spec.Daemons > 0, log); err != nil {
 		return nil, "", err
 	}

@@ -16,7 +16,6 @@ import (
 	"hosier/internal/config"
 	"hosier/internal/leaks"
 	"hosier/internal/listen"
-	"hosier/internal/via"
 	"hosier/proxy"
 )
 
@@ -113,7 +112,7 @@ func (d *Daemon) addListener(ctx context.Context, g *generation, l *config.Liste
 // equip gives the clients of an open listener their policy.
 func (g *generation) equip(l *config.Listener, o *opened) error {
 	if x := g.leadsToListener(o.Addr()); x != nil {
-		return UsageError{fmt.Errorf("via %s leads back to the listener %s: every connection would go in a circle", via.Redacted(x.via), o.name)}
+		return UsageError{fmt.Errorf("via %v leads back to the listener %s: every connection would go in a circle", x.via, o.name)}
 	}
 	p, err := g.policy(l)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"hosier/internal/config"
 	"hosier/internal/users"
-	"hosier/internal/via"
 )
 
 // Source is where the configuration comes from. It can be read again and again.
@@ -46,7 +45,7 @@ func (s Source) Read() ([]byte, error) {
 // Parse checks the text of the file. What is wrong with it is [Mistakes].
 func (s Source) Parse(text []byte) (*config.Config, error) {
 	c, err := config.Parse(s.File, text, config.Options{
-		Via: via.Kind, Readable: readable, Users: userNames, TLS: func(cert, key, clientCA string) error {
+		Readable: readable, Users: userNames, TLS: func(cert, key, clientCA string) error {
 			_, err := loadTLS(cert, key, clientCA)
 			return err
 		}, Flags: s.Flags, Verbose: s.Verbose,

@@ -10,7 +10,8 @@ import (
 	"net"
 	"os"
 	"strings"
-	"syscall"
+
+	"hosier/internal/via"
 )
 
 // An AddressError is an address that nobody could listen on: a mistake of whoever wrote
@@ -39,21 +40,9 @@ func Open(ctx context.Context, address string, mode fs.FileMode) (net.Listener, 
 	return l, bare(err)
 }
 
-// MaxPath is how many bytes the path of a Unix socket has at most on this system.
-const MaxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
-
-// CheckPath returns an [AddressError] for the path of a Unix socket that no system call
-// takes.
-func CheckPath(path string) error {
-	if len(path) > MaxPath {
-		return &AddressError{fmt.Sprintf("the path has %d bytes, and that of a Unix socket at most %d: choose a shorter one", len(path), MaxPath)}
-	}
-	return nil
-}
-
 func openUnix(ctx context.Context, lc *net.ListenConfig, path string, mode fs.FileMode) (net.Listener, error) {
-	if err := CheckPath(path); err != nil {
-		return nil, err
+	if err := via.CheckPath(path); err != nil {
+		return nil, &AddressError{err.Error()}
 	}
 	if err := RemoveStale(path); err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ func (l *Listener) wayOut(r *socks.Request, o *Outcome, s State, name string, t 
 		text += fmt.Sprintf(" (%v)", out.At)
 	}
 	t.add("egress", "%s", text)
-	switch out.Kind {
+	switch out.Via.Kind() {
 	case rules.Tor:
 		l.intoTor(r, out, s, t)
 		if r.Addr.IsOnion() {
@@ -62,7 +62,7 @@ func (l *Listener) wayOut(r *socks.Request, o *Outcome, s State, name string, t 
 	case rules.Direct:
 		return l.foreseeDirect(r, o, t)
 	}
-	return foreseeProxy(r, out.Via.Reveal())
+	return foreseeProxy(r, out.Via.Upstream().Scheme)
 }
 
 // foreseeDirect is Foresee for this host's network.
@@ -98,14 +98,13 @@ func (l *Listener) refusedByDirect(r *socks.Request, o *Outcome) error {
 }
 
 // foreseeProxy returns the error by which an upstream's dialect refuses r.
-func foreseeProxy(r *socks.Request, text string) error {
-	u, err := via.ParseURL(text)
+func foreseeProxy(r *socks.Request, scheme string) error {
 	switch {
-	case err != nil, r.Command == socks.Resolve && r.Addr.Name == "" && u.Scheme != "http": // an address is its own answer
+	case r.Command == socks.Resolve && r.Addr.Name == "" && scheme != "http": // an address is its own answer
 		return nil
-	case u.Scheme == "http" && r.Command != socks.Connect,
-		u.Scheme == "socks4a" && (r.Command == socks.ResolvePTR || r.Addr.IP.Unmap().Is6()):
-		return fmt.Errorf("%s:// has no %v of this target: %w", u.Scheme, r.Command, errors.ErrUnsupported)
+	case scheme == "http" && r.Command != socks.Connect,
+		scheme == "socks4a" && (r.Command == socks.ResolvePTR || r.Addr.IP.Unmap().Is6()):
+		return fmt.Errorf("%s:// has no %v of this target: %w", scheme, r.Command, errors.ErrUnsupported)
 	}
 	return nil
 }

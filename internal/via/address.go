@@ -6,8 +6,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 
-	"hosier/internal/listen"
 	"hosier/internal/rules"
 	"hosier/socks"
 )
@@ -36,7 +36,7 @@ func ParseServer(text string) (string, error) {
 		if path == "" {
 			return "", ErrServer
 		}
-		if err := listen.CheckPath(path); err != nil {
+		if err := CheckPath(path); err != nil {
 			return "", err
 		}
 		return text, nil
@@ -55,6 +55,17 @@ func ParseServer(text string) (string, error) {
 		return "", err
 	}
 	return net.JoinHostPort(host, port), nil
+}
+
+// maxPath is how many bytes the path of a Unix socket has at most on this system.
+const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// CheckPath returns an error for the path of a Unix socket that no system call takes.
+func CheckPath(path string) error {
+	if len(path) > maxPath {
+		return fmt.Errorf("the path has %d bytes, and that of a Unix socket at most %d: choose a shorter one", len(path), maxPath)
+	}
+	return nil
 }
 
 // ParseTarget reads host:port of what a client asks for, or a host alone, to which it adds

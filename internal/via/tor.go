@@ -9,26 +9,30 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"hosier/egress/tor"
-	"hosier/internal/listen"
 )
 
-// Tor is what the URL of a way out through Tor says.
+// Tor is what the URL of an egress into Tor says: one of the three fields.
 type Tor struct {
-	Find    bool         // look for a running tor
-	Daemons int          // to start
-	Members []tor.Member // that run already
+	Find    bool     // look for a running tor
+	Daemons int      // to start
+	Members []Member // that run already
 }
 
-// IsTor reports whether via leads into Tor.
-func IsTor(via string) bool {
+// Member is a tor that runs already. The addresses are host:port or unix:/path.
+type Member struct {
+	SOCKS    string
+	Control  string // of its control port; "" if it is not known
+	Password string // of the control port
+}
+
+// isTor reports whether via leads into Tor.
+func isTor(via string) bool {
 	return via == "tor" || strings.HasPrefix(via, "tor://") || strings.HasPrefix(via, "tor+spawn:")
 }
 
-// ParseTor reads tor, tor://[:PASSWORD@]ADDR[,ADDR…][?control=ADDR[,ADDR…]] and
+// parseTor reads tor, tor://[:PASSWORD@]ADDR[,ADDR…][?control=ADDR[,ADDR…]] and
 // tor+spawn://[?daemons=N]. Its errors show no password.
-func ParseTor(via string) (Tor, error) {
+func parseTor(via string) (Tor, error) {
 	if via == "tor" {
 		return Tor{Find: true}, nil
 	}
@@ -69,22 +73,22 @@ func cutPassword(s string) (password, hosts string, err error) {
 	return password, s[i+1:], err
 }
 
-func parseMembers(hosts, password string) (all []tor.Member, err error) {
+func parseMembers(hosts, password string) (all []Member, err error) {
 	for text := range strings.SplitSeq(strings.TrimSuffix(hosts, "/"), ",") {
 		address, err := parseTorAddress(text)
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(all, func(m tor.Member) bool { return m.SOCKS == address }) {
+		if slices.ContainsFunc(all, func(m Member) bool { return m.SOCKS == address }) {
 			return nil, fmt.Errorf("%s is there twice", address)
 		}
-		all = append(all, tor.Member{SOCKS: address, Password: password})
+		all = append(all, Member{SOCKS: address, Password: password})
 	}
 	return all, nil
 }
 
 // addControls gives each member the control port that stands at its place.
-func addControls(members []tor.Member, query string) error {
+func addControls(members []Member, query string) error {
 	if query == "" {
 		return nil
 	}
@@ -119,7 +123,7 @@ func parseTorAddress(text string) (string, error) {
 		if !filepath.IsAbs(path) {
 			return "", fmt.Errorf("%s: write the whole path, such as unix:/run/tor/socks", address)
 		}
-		return address, listen.CheckPath(path)
+		return address, CheckPath(path)
 	}
 	host, port, err := net.SplitHostPort(address)
 	a, herr := ParseHost(host)
@@ -129,7 +133,7 @@ func parseTorAddress(text string) (string, error) {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return "", fmt.Errorf("%q: %w", address, ErrPort)
 	}
-	if IsUnspecified(host) {
+	if isUnspecified(host) {
 		return "", fmt.Errorf("%s: %w", address, errUnspecified)
 	}
 	return net.JoinHostPort(a.Host(), port), nil

@@ -6,70 +6,139 @@ package via
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 
-	"hosier/egress"
 	"hosier/internal/rules"
 	"hosier/socks"
 )
 
-// Kind checks what names a way out, and tells its kind. Its errors show no password.
-func Kind(via string) (rules.Kind, error) {
-	switch {
-	case via == "direct":
-		return rules.Direct, nil
-	case IsTor(via):
-		_, err := ParseTor(via)
-		return rules.Tor, err
-	}
-	_, err := Proxy(via, nil)
-	return rules.Proxy, err
+// Egress is an egress as it was written: direct, tor, or the URL of an upstream or of tors. The
+// zero Egress is none. No formatting, log or JSON of it shows a user or a password.
+type Egress struct{ at **parsed } // fmt asks no method of an unexported field, and may follow one pointer
+
+type parsed struct {
+	text     string
+	kind     rules.Kind
+	tor      Tor
+	upstream Upstream
 }
 
-// Proxy makes the way out through the proxy that via names. Judge looks at each connection
-// to it before it is used; nil takes all.
-func Proxy(via string, judge func(net.Conn) error) (egress.Egress, error) {
-	u, err := ParseURL(via)
-	if err != nil {
-		return nil, err
-	}
-	if u.Host, err = asciiHost(u); err != nil {
-		return nil, fmt.Errorf("%s: %w", u.Redacted(), err)
-	}
-	var out egress.Egress
-	auth := viaAuth(u)
-	switch u.Scheme {
-	case "socks5", "socks5h":
-		out = &egress.SOCKS{Dialer: socks.Dialer{Proxy: u.Host, Version: socks.V5, Auth: auth}, Connected: judge}
-	case "socks4a":
-		auth.Method = socks.NoAuth
-		out = &egress.SOCKS{Dialer: socks.Dialer{Proxy: u.Host, Version: socks.V4, Auth: auth}, Connected: judge}
-	case "http":
-		out = &egress.HTTP{Proxy: u.Host, Auth: auth, Connected: judge}
-	case "socks4":
-		return nil, fmt.Errorf("%s: SOCKS4 cannot carry names, so they would have to be looked up here; write socks4a://", u.Redacted())
+// Upstream is a proxy, as its URL says.
+type Upstream struct {
+	Scheme  string // socks5, socks5h, socks4a or http
+	Address string // host:port, the host as DNS has it
+	Auth    socks.Auth
+}
+
+// Parse reads an egress.
+func Parse(text string) (Egress, error) {
+	p := &parsed{text: text, kind: rules.Proxy}
+	var err error
+	switch {
+	case text == "direct":
+		p.kind = rules.Direct
+	case isTor(text):
+		p.kind = rules.Tor
+		p.tor, err = parseTor(text)
 	default:
-		return nil, fmt.Errorf("%s: write direct, socks5://, socks4a://, http:// or tor://, and then host:port", u.Redacted())
+		p.upstream, err = parseUpstream(text)
+	}
+	if err != nil {
+		return Egress{}, err
+	}
+	return Egress{&p}, nil
+}
+
+// Kind returns 0 for the zero Egress.
+func (e Egress) Kind() rules.Kind {
+	if e.at == nil {
+		return 0
+	}
+	return (*e.at).kind
+}
+
+// Tor returns what the URL of an egress of the kind Tor says.
+func (e Egress) Tor() Tor {
+	if e.at == nil {
+		return Tor{}
+	}
+	return (*e.at).tor
+}
+
+// Upstream returns the proxy of an egress of the kind Proxy.
+func (e Egress) Upstream() Upstream {
+	if e.at == nil {
+		return Upstream{}
+	}
+	return (*e.at).upstream
+}
+
+// Reveal returns what was written, with the password.
+func (e Egress) Reveal() string {
+	if e.at == nil {
+		return ""
+	}
+	return (*e.at).text
+}
+
+// String returns e without what stands before an @.
+func (e Egress) String() string { return Redact(e.Reveal()) }
+
+// Format hides what String hides, whatever the verb.
+func (e Egress) Format(f fmt.State, _ rune) { f.Write([]byte(e.String())) }
+
+// LogValue hides what String hides.
+func (e Egress) LogValue() slog.Value { return slog.StringValue(e.String()) }
+
+// MarshalText hides what String hides.
+func (e Egress) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+// Redact returns the scheme, host and port of a URL, and of anything that is not one
+// and could hold a password no more than its scheme.
+func Redact(text string) string {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok && !strings.Contains(text, "@") {
+		return text
+	}
+	if !ok {
+		return "a proxy"
+	}
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		rest = rest[i+1:]
+	}
+	return scheme + "://" + rest
+}
+
+// parseUpstream reads scheme://[user[:password]@]host:port.
+func parseUpstream(text string) (Upstream, error) {
+	u, err := url.Parse(text)
+	// A password in which a / stands, say, is no password to Parse: Redacted does not find it
+	// there, and the errors of Parse would repeat it.
+	if err != nil || u.Scheme == "" || strings.Contains(u.Opaque+u.Path+u.RawQuery+u.Fragment, "@") {
+		return Upstream{}, errNotURL
+	}
+	up := Upstream{Scheme: u.Scheme, Auth: authOf(u)}
+	if up.Address, err = asciiHost(u); err != nil {
+		return Upstream{}, fmt.Errorf("%s: %w", Redact(text), err)
+	}
+	switch u.Scheme {
+	case "socks5", "socks5h", "http":
+	case "socks4a":
+		up.Auth.Method = socks.NoAuth
+	case "socks4":
+		return Upstream{}, fmt.Errorf("%s: SOCKS4 cannot carry names, so they would have to be looked up here; write socks4a://", Redact(text))
+	default:
+		return Upstream{}, fmt.Errorf("%s: write direct, socks5://, socks4a://, http:// or tor://, and then host:port", Redact(text))
 	}
 	if err := checkAddress(u); err != nil {
-		return nil, fmt.Errorf("%s: %w", u.Redacted(), err)
+		return Upstream{}, fmt.Errorf("%s: %w", Redact(text), err)
 	}
-	return out, nil
-}
-
-// ParseURL refuses a URL in which a password may stand where none belongs, such as one
-// with a '/' in it. Redacted does not find it there, and the errors of url.Parse would
-// repeat it.
-func ParseURL(via string) (*url.URL, error) {
-	u, err := url.Parse(via)
-	if err != nil || strings.Contains(u.Opaque+u.Path+u.RawQuery+u.Fragment, "@") {
-		return nil, errNotURL
-	}
-	return u, nil
+	return up, nil
 }
 
 var errNotURL = errors.New("this is not a URL; write direct, socks5://, socks4a://, http:// or tor://, and then " +
@@ -84,7 +153,7 @@ func asciiHost(u *url.URL) (string, error) {
 	return net.JoinHostPort(host, u.Port()), nil
 }
 
-// checkAddress tells whether the URL is one of a host and a port.
+// checkAddress returns an error unless the URL is one of a host and a port.
 func checkAddress(u *url.URL) error {
 	switch {
 	case u.Hostname() == "":
@@ -93,7 +162,7 @@ func checkAddress(u *url.URL) error {
 		return errors.New("nothing may follow the port")
 	case u.Port() == "":
 		return errors.New("there is no port in it")
-	case IsUnspecified(u.Hostname()):
+	case isUnspecified(u.Hostname()):
 		return errUnspecified
 	}
 	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
@@ -106,25 +175,16 @@ func checkAddress(u *url.URL) error {
 // tor itself, do not.
 var errUnspecified = errors.New("nobody can be reached at this address; of this host, write 127.0.0.1 or [::1]")
 
-// IsUnspecified reports whether the host is 0.0.0.0 or ::.
-func IsUnspecified(host string) bool {
+// isUnspecified reports whether the host is 0.0.0.0 or ::.
+func isUnspecified(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsUnspecified()
 }
 
-func viaAuth(u *url.URL) socks.Auth {
+func authOf(u *url.URL) socks.Auth {
 	if u.User == nil {
 		return socks.Auth{}
 	}
 	password, _ := u.User.Password()
 	return socks.Auth{Method: socks.UserPass, User: u.User.Username(), Password: password}
-}
-
-// Redacted is for messages: via without its password, however malformed it is.
-func Redacted(via string) string {
-	u, err := ParseURL(via)
-	if err != nil {
-		return "the proxy"
-	}
-	return u.Redacted()
 }

@@ -5,12 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"hosier/egress/tor"
-	"hosier/internal/listen"
+	"hosier/internal/rules"
+	"hosier/socks"
 )
 
 func TestParseServer(t *testing.T) {
-	long := "/" + strings.Repeat("x", listen.MaxPath)
+	long := "/" + strings.Repeat("x", maxPath)
 	for text, want := range map[string]string{
 		"127.0.0.1:1080":          "127.0.0.1:1080",
 		"[::1]:1080":              "[::1]:1080",
@@ -32,46 +32,73 @@ func TestParseServer(t *testing.T) {
 }
 
 // A proxy whose name is written in another script is asked by the one that DNS has.
-func TestViaInScript(t *testing.T) {
-	for via, want := range map[string]string{
-		"socks5://u:p@münchen.test:1080":                     "xn--mnchen-3ya.test:1080",
-		"tor://münchen.test:9050":                            "xn--mnchen-3ya.test:9050",
-		"tor://127.0.0.1:9050?control=münchen.test:9051":     "xn--mnchen-3ya.test:9051",
-		"tor://[::1]:9050":                                   "[::1]:9050",
-		"tor://unix:%2Frun%2Fs":                              "unix:/run/s",
-		"tor://unix:/" + strings.Repeat("x", listen.MaxPath): "",
-		"tor://127.0.0.1:99999":                              "",
-		"socks5://127.0.0.1:99999":                           "",
-		"http://a\u202e\u0000.test:1":                        "",
+func TestParseScript(t *testing.T) {
+	for text, want := range map[string]string{
+		"socks5://u:p@münchen.test:1080":                 "xn--mnchen-3ya.test:1080",
+		"tor://münchen.test:9050":                        "xn--mnchen-3ya.test:9050",
+		"tor://127.0.0.1:9050?control=münchen.test:9051": "127.0.0.1:9050 xn--mnchen-3ya.test:9051",
+		"tor://[::1]:9050":                               "[::1]:9050",
+		"tor://unix:%2Frun%2Fs":                          "unix:/run/s",
+		"tor://unix:/" + strings.Repeat("x", maxPath):    "",
+		"tor://127.0.0.1:99999":                          "",
+		"socks5://127.0.0.1:99999":                       "",
+		"http://a\u202e\u0000.test:1":                    "",
 	} {
-		if _, err := Kind(via); (err == nil) != (want != "") {
-			t.Errorf("%s: %v", via, err)
+		e, err := Parse(text)
+		if (err == nil) != (want != "") {
+			t.Errorf("%s: %v", text, err)
 		}
-		if !IsTor(via) || want == "" {
-			continue
+		got := e.Upstream().Address
+		for _, m := range e.Tor().Members {
+			got = strings.TrimSpace(m.SOCKS + " " + m.Control)
 		}
-		spec, err := ParseTor(via)
-		if err != nil || spec.Members[0].SOCKS != want && spec.Members[0].Control != want {
-			t.Errorf("%s: %+v, %v", via, spec, err)
+		if got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
-	u, err := ParseURL("socks5://u:p@münchen.test:1080")
-	if err != nil {
-		t.Fatal(err)
+}
+
+func TestParseUpstream(t *testing.T) {
+	auth := socks.Auth{Method: socks.UserPass, User: "u", Password: "p@"}
+	for text, want := range map[string]Upstream{
+		"socks5://127.0.0.1:1080":    {Scheme: "socks5", Address: "127.0.0.1:1080"},
+		"socks5h://u:p%40@[::1]:1":   {Scheme: "socks5h", Address: "[::1]:1", Auth: auth},
+		"socks4a://u@proxy.test:1/":  {Scheme: "socks4a", Address: "proxy.test:1", Auth: socks.Auth{User: "u"}},
+		"http://u:p%40@proxy.test:1": {Scheme: "http", Address: "proxy.test:1", Auth: auth},
+	} {
+		if e, err := Parse(text); err != nil || e.Upstream() != want || e.Kind() != rules.Proxy || e.Reveal() != text {
+			t.Errorf("%s: %+v, %v, want %+v", text, e.Upstream(), err, want)
+		}
 	}
-	if got, err := asciiHost(u); err != nil || got != "xn--mnchen-3ya.test:1080" {
-		t.Errorf("%s, %v", got, err)
+	for _, text := range []string{
+		"", "socks4://a:1", "socks5://a", "socks5://:1", "socks5://a:0", "socks5://0.0.0.0:1", "socks5://[::]:1", "ftp://a:1", "a:1",
+		"socks5://u:se/secret@a:1", "socks5://a:1/secret", "socks5://a:1?secret", "http://u:sec\x00ret@a:1", "socks5://u:secret@a",
+	} {
+		e, err := Parse(text)
+		if err == nil || e.Kind() != 0 {
+			t.Errorf("%s: %+v", text, e.Upstream())
+		} else if strings.Contains(err.Error(), "secret@") {
+			t.Errorf("the error shows the password: %v", err)
+		}
+	}
+}
+
+// The zero Egress is none, and asked like any other.
+func TestZero(t *testing.T) {
+	var e Egress
+	if e.Kind() != 0 || e.Tor().Find || e.Upstream() != (Upstream{}) || e.Reveal() != "" || e.String() != "" {
+		t.Errorf("%v", e)
 	}
 }
 
 func TestParseTor(t *testing.T) {
 	for via, want := range map[string]Tor{
 		"tor":                        {Find: true},
-		"tor://127.0.0.1:9050":       {Members: []tor.Member{{SOCKS: "127.0.0.1:9050"}}},
-		"tor://127.0.0.1:9050/":      {Members: []tor.Member{{SOCKS: "127.0.0.1:9050"}}},
-		"tor://[::1]:9050,tor.lan:9": {Members: []tor.Member{{SOCKS: "[::1]:9050"}, {SOCKS: "tor.lan:9"}}},
-		"tor://a:1?control=b:2":      {Members: []tor.Member{{SOCKS: "a:1", Control: "b:2"}}},
-		"tor://:p%40w%2C@a:1,unix:/run/tor/socks?control=b:2,unix:/run/a%2Cb%25": {Members: []tor.Member{
+		"tor://127.0.0.1:9050":       {Members: []Member{{SOCKS: "127.0.0.1:9050"}}},
+		"tor://127.0.0.1:9050/":      {Members: []Member{{SOCKS: "127.0.0.1:9050"}}},
+		"tor://[::1]:9050,tor.lan:9": {Members: []Member{{SOCKS: "[::1]:9050"}, {SOCKS: "tor.lan:9"}}},
+		"tor://a:1?control=b:2":      {Members: []Member{{SOCKS: "a:1", Control: "b:2"}}},
+		"tor://:p%40w%2C@a:1,unix:/run/tor/socks?control=b:2,unix:/run/a%2Cb%25": {Members: []Member{
 			{SOCKS: "a:1", Control: "b:2", Password: "p@w,"},
 			{SOCKS: "unix:/run/tor/socks", Control: "unix:/run/a,b%", Password: "p@w,"},
 		}},
@@ -79,7 +106,7 @@ func TestParseTor(t *testing.T) {
 		"tor+spawn://":            {Daemons: 1},
 		"tor+spawn://?daemons=12": {Daemons: 12},
 	} {
-		if got, err := ParseTor(via); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := parseTor(via); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v, want %+v", via, got, err, want)
 		}
 	}
@@ -112,7 +139,7 @@ func TestParseTor(t *testing.T) {
 		"tor+spawn://?torrc=x":                "there is no torrc=",
 		"tor+spawn://u:secret@host?daemons=2": "write tor+spawn://",
 	} {
-		got, err := ParseTor(via)
+		got, err := parseTor(via)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %+v, %v, want %q", via, got, err, want)
 		}
