@@ -24,11 +24,11 @@ type Circuits struct {
 
 // Circuit is a way through the Tor network. Nothing of it says who uses it, or for what target.
 type Circuit struct {
-	ID         string
-	State      string   // in tor's words: LAUNCHED, BUILT, GUARD_WAIT, EXTENDED, FAILED or CLOSED
-	Path       []string // nicknames of the relays so far, and $FINGERPRINT where there is none
-	BuildFlags []string // such as IS_INTERNAL or NEED_CAPACITY
-	Purpose    string   // such as GENERAL or HS_CLIENT_REND
+	ID         string   `json:"id"`
+	State      string   `json:"state"`                 // in tor's words: LAUNCHED, BUILT, GUARD_WAIT, EXTENDED, FAILED or CLOSED
+	Purpose    string   `json:"purpose"`               // such as GENERAL or HS_CLIENT_REND
+	Path       []string `json:"path"`                  // nicknames of the relays so far, and $FINGERPRINT where there is none
+	BuildFlags []string `json:"build_flags,omitempty"` // such as IS_INTERNAL or NEED_CAPACITY
 }
 
 // LineError is a line of tor that is not as Tor's control-spec has it. It does not repeat the

@@ -11,15 +11,15 @@ type Setting struct {
 	// Key is as hosier.toml(5) has it, with the tables that lead to it: "via", "log.format",
 	// "listener.lan.users", "rule.2.to" of the second rule. A table that there is none of,
 	// such as "egress", is there as well.
-	Key string
+	Key string `json:"key"`
 
 	// Value is as the file would have it, but for quotes, and for what stands before the @ of
 	// a proxy's URL; "" for what the file would have to leave out. A list has commas.
-	Value string
+	Value string `json:"value"`
 
 	// At is file:line, or the flag. A key of a listener or of a way out that says nothing
 	// itself may have it from the top of the file. It is "" for a default.
-	At string
+	At string `json:"at"`
 }
 
 // lister makes the settings of a draft.

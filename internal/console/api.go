@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"hosier/internal/rules"
+	"hosier/internal/telemetry"
 )
 
 // askTimeout is how long a Source may take to find something out.
@@ -14,47 +17,49 @@ const askTimeout = 3 * time.Second
 // topic is something that the console can tell: a GET of its name, a stream about it, and
 // pages that show it give the same.
 type topic struct {
-	name   string
-	params []string // that it knows
-	tell   func(context.Context, *Console, query) any
+	name    string
+	summary string
+	params  []string // that it knows
+	body    any      // a value of the type that tell returns
+	tell    func(context.Context, *Console, query) any
 }
 
 var topics = []*topic{
-	{"status", nil, func(_ context.Context, c *Console, _ query) any {
+	{"status", "How hosier is, in one look", nil, Status{}, func(_ context.Context, c *Console, _ query) any {
 		s := c.o.Source.Status()
 		s.Listeners = filled(s.Listeners)
 		return s
 	}},
-	{"connections", []string{"limit", "q", "sort", "user"}, func(_ context.Context, c *Console, q query) any {
+	{"connections", "Connections that are open", []string{"limit", "q", "sort", "user"}, connectionList{}, func(_ context.Context, c *Console, q query) any {
 		return c.connections(q)
 	}},
-	{"history", nil, func(_ context.Context, c *Console, _ query) any {
+	{"history", "The last hour by minute, the oldest first; the last one is not over", nil, history{}, func(_ context.Context, c *Console, _ query) any {
 		return history{filled(c.o.Source.History())}
 	}},
-	{"failures", []string{"limit"}, func(_ context.Context, c *Console, q query) any {
+	{"failures", "The last connections that were refused, failed or were cut short, the latest first", []string{"limit"}, failureList{}, func(_ context.Context, c *Console, q query) any {
 		all := c.o.Source.Failures()
 		return failureList{len(all), head(all, q.Limit)}
 	}},
-	{"egresses", nil, func(ctx context.Context, c *Console, _ query) any {
+	{"egresses", "The egresses, and how they are", nil, egressList{}, func(ctx context.Context, c *Console, _ query) any {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
 		return egressList{filled(c.o.Source.Egresses(ctx))}
 	}},
-	{"rules", []string{"limit"}, func(_ context.Context, c *Console, q query) any {
+	{"rules", "The rules in their order, and how many requests each decided; the default last", []string{"limit"}, ruleList{}, func(_ context.Context, c *Console, q query) any {
 		all := c.o.Source.Rules()
-		shown := append([]Rule{}, head(all, q.Limit)...)
+		shown := append([]rules.Listed{}, head(all, q.Limit)...)
 		for i := range shown {
 			shown[i].If = filled(shown[i].If)
 		}
 		return ruleList{len(all), shown}
 	}},
-	{"leaks", []string{"limit"}, func(_ context.Context, c *Console, q query) any {
+	{"leaks", "The sources of requests with an address where a name was possible, the latest first", []string{"limit"}, leakList{}, func(_ context.Context, c *Console, q query) any {
 		l := c.o.Source.Leaks()
 		total := len(l.Sources)
 		l.Sources = head(l.Sources, q.Limit)
 		return leakList{l, total}
 	}},
-	{"config", nil, func(_ context.Context, c *Console, _ query) any {
+	{"config", "The configuration in force", nil, Config{}, func(_ context.Context, c *Console, _ query) any {
 		conf := c.o.Source.Config()
 		conf.Settings = filled(conf.Settings)
 		return conf
@@ -81,18 +86,18 @@ func topicNames() string {
 // The bodies of topics. A total counts those as well that were not asked for.
 type (
 	history struct {
-		Minutes []Minute `json:"minutes"`
+		Minutes []telemetry.Minute `json:"minutes"`
 	}
 	failureList struct {
-		Total    int       `json:"total"`
-		Failures []Failure `json:"failures"`
+		Total    int               `json:"total"`
+		Failures []telemetry.Entry `json:"failures"`
 	}
 	egressList struct {
 		Egresses []Egress `json:"egresses"`
 	}
 	ruleList struct {
-		Total int    `json:"total"`
-		Rules []Rule `json:"rules"`
+		Total int            `json:"total"`
+		Rules []rules.Listed `json:"rules"`
 	}
 	leakList struct {
 		Leaks
@@ -113,26 +118,13 @@ func filled[T any](list []T) []T {
 
 func head[T any](list []T, most int) []T { return filled(list[:min(most, len(list))]) }
 
-func (c *Console) answerTopic(t *topic) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		q, err := readQuery(r, t.params...)
-		if err != nil {
-			fail(w, r, http.StatusBadRequest, err.Error())
-			return
-		}
+func (c *Console) answerTopic(t *topic) func(http.ResponseWriter, *http.Request, query) {
+	return func(w http.ResponseWriter, r *http.Request, q query) {
 		answer(w, http.StatusOK, t.tell(r.Context(), c, q))
 	}
 }
 
-func (c *Console) explain(w http.ResponseWriter, r *http.Request) {
-	q, err := readQuery(r, "client", "listener", "url", "user")
-	if err == nil && q.URL == "" {
-		err = errNoURL
-	}
-	if err != nil {
-		fail(w, r, http.StatusBadRequest, err.Error())
-		return
-	}
+func (c *Console) explain(w http.ResponseWriter, r *http.Request, q query) {
 	e, err := c.o.Source.Explain(q.Question)
 	if err != nil {
 		fail(w, r, http.StatusBadRequest, err.Error())
@@ -142,12 +134,8 @@ func (c *Console) explain(w http.ResponseWriter, r *http.Request) {
 }
 
 // endOne ends the connection that the path names.
-func (c *Console) endOne(w http.ResponseWriter, r *http.Request) {
-	_, err := readQuery(r)
-	id, idErr := readID(r.PathValue("id"))
-	if err == nil {
-		err = idErr
-	}
+func (c *Console) endOne(w http.ResponseWriter, r *http.Request, _ query) {
+	id, err := readID(r.PathValue("id"))
 	if err != nil {
 		fail(w, r, http.StatusBadRequest, err.Error())
 		return
@@ -161,14 +149,6 @@ func (c *Console) endOne(w http.ResponseWriter, r *http.Request) {
 }
 
 // endUser ends those of one user. That there are none is no mistake.
-func (c *Console) endUser(w http.ResponseWriter, r *http.Request) {
-	q, err := readQuery(r, "user")
-	if err == nil && q.User == "" {
-		err = errNoUser
-	}
-	if err != nil {
-		fail(w, r, http.StatusBadRequest, err.Error())
-		return
-	}
+func (c *Console) endUser(w http.ResponseWriter, _ *http.Request, q query) {
 	answer(w, http.StatusOK, ended{c.o.Source.End(0, q.User)})
 }

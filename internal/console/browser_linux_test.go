@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"hosier/egress/tor"
+	"hosier/internal/telemetry"
 )
 
 // patience is how long a browser may take for something on a busy machine.
@@ -139,7 +142,7 @@ func TestLiveConnections(t *testing.T) {
 		f.connections[0].Down = 5 << 30
 		f.connections = append(f.connections[:1], f.connections[2:]...) // 2 has ended
 		for i, e := range evil {
-			f.connections = append(f.connections, Connection{
+			f.connections = append(f.connections, telemetry.Entry{
 				ID: uint64(100 + i), Stage: "connect", Start: time.Now(), Target: e, User: e, Client: e, Egress: e, Member: e, Listener: e, Dialect: "SOCKS5", Rule: e,
 			})
 		}
@@ -166,7 +169,7 @@ func TestLiveConnections(t *testing.T) {
 	}
 	b.change(func(f *fake) { f.connections = f.connections[:5] })
 	b.until(rowOf(100) + ` === null`)
-	b.change(func(f *fake) { f.connections = append(f.connections, Connection{ID: 200, Start: time.Now()}) })
+	b.change(func(f *fake) { f.connections = append(f.connections, telemetry.Entry{ID: 200, Start: time.Now()}) })
 	b.until(rowOf(200) + ` !== null`)
 	if after := b.value("String(" + shape + ")"); after != before {
 		t.Errorf("%s elements became %s", before, after)
@@ -192,7 +195,7 @@ func TestLiveClosing(t *testing.T) {
 		if strings.Join(f.ended, "") != "9 " {
 			t.Errorf("it was asked to end %q", f.ended)
 		}
-		f.connections = append(f.connections[1:], Connection{ID: 300, Start: time.Now(), Target: "new.example:443"})
+		f.connections = append(f.connections[1:], telemetry.Entry{ID: 300, Start: time.Now(), Target: "new.example:443"})
 		f.connections[0].Up = 7 << 30
 	})
 	b.until(rowOf(2) + `.querySelector("[data-f=up]").textContent === "7 GiB"`)
@@ -211,7 +214,7 @@ func TestLivePause(t *testing.T) {
 	b.run(`document.getElementById("pause").click()`)
 	b.until(`document.getElementById("state").textContent === "Paused" && document.getElementById("pause").getAttribute("aria-pressed") === "true"`)
 	b.change(func(f *fake) {
-		f.failures = append([]Failure{{ID: 9999, At: time.Now(), Target: "late.example:1", Reason: "rule: no"}}, f.failures...)
+		f.failures = append([]telemetry.Entry{{ID: 9999, End: time.Now(), Target: "late.example:1", Reason: "rule: no"}}, f.failures...)
 	})
 	b.run(`document.getElementById("pause").click()`)
 	b.until(live + ` && document.querySelector("tbody tr").dataset.key === "9999"`)
@@ -247,7 +250,7 @@ func TestLiveOverview(t *testing.T) {
 	b.open("/")
 	b.until(live)
 	b.change(func(f *fake) {
-		f.history[59] = Minute{At: f.history[59].At, Connections: 4000, Failed: 3999, Down: 1 << 40}
+		f.history[59] = telemetry.Minute{At: f.history[59].At, Connections: 4000, Failed: 3999, Down: 1 << 40}
 		f.egresses[0].Tors[1].Bootstrap = 80
 		f.egresses[0].Ready = false
 		f.leaks.Sources = f.leaks.Sources[:1]
@@ -269,17 +272,17 @@ func TestLiveOverview(t *testing.T) {
 	b.run(`document.querySelector("details").open = true`)
 	b.until(`document.querySelector("summary").innerText === "3 circuits, and 1,300 that are not shown"`)
 	b.change(func(f *fake) {
-		f.egresses[0].Tors[0].More = 0
-		f.egresses[0].Tors[0].Circuits = append([]Circuit{{ID: "99", State: "BUILT", Path: []string{evil[0]}}}, f.egresses[0].Tors[0].Circuits[1:]...)
-		f.egresses[0].Tors[2] = Tor{Name: "192.0.2.7:9050", Bootstrap: 10, Streams: 3, Error: evil[1], ErrorTime: time.Now()}
+		f.egresses[0].Tors[0].MoreCircuits = 0
+		f.egresses[0].Tors[0].OpenCircuits = append([]tor.Circuit{{ID: "99", State: "BUILT", Path: []string{evil[0]}}}, f.egresses[0].Tors[0].OpenCircuits[1:]...)
+		f.egresses[0].Tors[2] = Tor{Status: tor.Status{Name: "192.0.2.7:9050", Bootstrap: 10, Streams: 3, Error: evil[1], ErrorTime: time.Now()}}
 	})
 	b.until(`document.querySelector("tbody tr").dataset.key === "99" && document.querySelector("details").open &&
 		document.querySelector("summary").innerText === "3 circuits"`)
 	if got := b.value(`[...document.querySelectorAll("details")[0].querySelectorAll("th[scope=row]")].map((e) => e.textContent).join() + document.querySelector("td[data-f=path]").textContent`); got != "99,13,14"+evil[0] {
 		t.Errorf("the circuits are %q", got)
 	}
-	tor := `document.querySelectorAll(".tor")[2]`
-	if got := b.value(`[` + tor + `.querySelector("progress").value, ` + tor + `.querySelector(".boot").hidden, ` + tor + `.querySelector(".problem").hidden, ` + tor + `.querySelector("[data-f=error]").textContent].join()`); got != "10,false,false,"+evil[1] {
+	third := `document.querySelectorAll(".tor")[2]`
+	if got := b.value(`[` + third + `.querySelector("progress").value, ` + third + `.querySelector(".boot").hidden, ` + third + `.querySelector(".problem").hidden, ` + third + `.querySelector("[data-f=error]").textContent].join()`); got != "10,false,false,"+evil[1] {
 		t.Errorf("the tor is %q", got)
 	}
 }

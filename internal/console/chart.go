@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"hosier/internal/telemetry"
 )
 
 // A chart has a slot for each minute of an hour, in units of its picture. The latest minute
@@ -38,7 +40,7 @@ type series struct {
 
 // charts are those of the overview.
 func charts(h history) []chart {
-	pick := func(f func(*Minute) float64) []float64 {
+	pick := func(f func(*telemetry.Minute) float64) []float64 {
 		minutes := h.Minutes[max(0, len(h.Minutes)-chartSlots):]
 		values := make([]float64, len(minutes))
 		for i := range minutes {
@@ -48,21 +50,21 @@ func charts(h history) []chart {
 		}
 		return values
 	}
-	quantiles := func(title, key string, of func(*Minute) Quantiles) chart {
+	quantiles := func(title, key string, of func(*telemetry.Minute) telemetry.Quantiles) chart {
 		return newChart(title, "ms",
-			series{Name: "95 of 100 within", Key: key + ".p95", Class: "main", Values: pick(func(m *Minute) float64 { return of(m).P95 })},
-			series{Name: "half within", Key: key + ".p50", Class: "more", Values: pick(func(m *Minute) float64 { return of(m).P50 })})
+			series{Name: "95 of 100 within", Key: key + ".p95", Class: "main", Values: pick(func(m *telemetry.Minute) float64 { return of(m).P95 })},
+			series{Name: "half within", Key: key + ".p50", Class: "more", Values: pick(func(m *telemetry.Minute) float64 { return of(m).P50 })})
 	}
 	return []chart{
 		newChart("Connections a minute", "count",
-			series{Name: "ended", Key: "connections", Class: "main", Values: pick(func(m *Minute) float64 { return float64(m.Connections) })},
-			series{Name: "refused or failed", Key: "failed", Class: "bad", Values: pick(func(m *Minute) float64 { return float64(m.Failed) })}),
+			series{Name: "ended", Key: "connections", Class: "main", Values: pick(func(m *telemetry.Minute) float64 { return float64(m.Connections) })},
+			series{Name: "refused or failed", Key: "failed", Class: "bad", Values: pick(func(m *telemetry.Minute) float64 { return float64(m.Failed) })}),
 		newChart("Bytes a minute", "bytes",
-			series{Name: "down to clients", Key: "down", Class: "main", Values: pick(func(m *Minute) float64 { return float64(m.Down) })},
-			series{Name: "up to targets", Key: "up", Class: "more", Values: pick(func(m *Minute) float64 { return float64(m.Up) })}),
-		quantiles("Handshake", "handshake", func(m *Minute) Quantiles { return m.Handshake }),
-		quantiles("Way out answers", "connect", func(m *Minute) Quantiles { return m.Connect }),
-		quantiles("First byte", "first_byte", func(m *Minute) Quantiles { return m.FirstByte }),
+			series{Name: "down to clients", Key: "down", Class: "main", Values: pick(func(m *telemetry.Minute) float64 { return float64(m.Down) })},
+			series{Name: "up to targets", Key: "up", Class: "more", Values: pick(func(m *telemetry.Minute) float64 { return float64(m.Up) })}),
+		quantiles("Handshake", "handshake", func(m *telemetry.Minute) telemetry.Quantiles { return m.Handshake }),
+		quantiles("Way out answers", "connect", func(m *telemetry.Minute) telemetry.Quantiles { return m.Connect }),
+		quantiles("First byte", "first_byte", func(m *telemetry.Minute) telemetry.Quantiles { return m.FirstByte }),
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"hosier/internal/telemetry"
 )
 
 func TestPath(t *testing.T) {
@@ -61,7 +63,7 @@ func TestRoundUp(t *testing.T) {
 
 // Whatever the history, a picture stays inside its frame, and says what it shows.
 func TestChartsStayInside(t *testing.T) {
-	bad := []Minute{{Up: -5, Connect: Quantiles{math.NaN(), math.Inf(1)}, Handshake: Quantiles{-1, math.Inf(-1)}}, {}}
+	bad := []telemetry.Minute{{Up: -5, Connect: telemetry.Quantiles{P50: math.NaN(), P95: math.Inf(1)}, Handshake: telemetry.Quantiles{P50: -1, P95: math.Inf(-1)}}, {}}
 	for i, h := range append(someHistories(), bad) {
 		all := charts(history{h})
 		if len(all) != 5 {
@@ -105,9 +107,9 @@ func checkPath(t *testing.T, d string) {
 
 func TestChartsEmpty(t *testing.T) {
 	for name, tt := range map[string]struct {
-		history []Minute
+		history []telemetry.Minute
 		empty   bool
-	}{"none": {nil, true}, "zeros": {make([]Minute, chartSlots), true}, "busy": {newFake(0).history, false}} {
+	}{"none": {nil, true}, "zeros": {make([]telemetry.Minute, chartSlots), true}, "busy": {newFake(0).history, false}} {
 		for _, c := range charts(history{tt.history}) {
 			if c.Empty != tt.empty || c.Top <= 0 {
 				t.Errorf("%s: %s: %v, up to %v", name, c.Title, c.Empty, c.Top)

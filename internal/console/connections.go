@@ -7,11 +7,13 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"hosier/internal/telemetry"
 )
 
 // openConnection is a row of those that are open.
 type openConnection struct {
-	Connection
+	telemetry.Entry
 	Rate int64 `json:"rate"` // bytes a second, both ways
 }
 
@@ -24,7 +26,7 @@ type connectionList struct {
 
 // row is a connection before anyone knows that it will be shown.
 type row struct {
-	*Connection
+	*telemetry.Entry
 	rate int64
 }
 
@@ -83,7 +85,7 @@ func (c *Console) connections(q query) connectionList {
 	text := strings.ToLower(q.Text)
 	rows := make([]row, 0, len(all))
 	for i := range all {
-		if a := &all[i]; (q.User == "" || a.User == q.User) && a.has(text) {
+		if a := &all[i]; (q.User == "" || a.User == q.User) && has(a, text) {
 			rows = append(rows, row{a, rate(a)})
 		}
 	}
@@ -97,13 +99,13 @@ func (c *Console) connections(q query) connectionList {
 	})
 	list := connectionList{Total: len(all), Matching: len(rows), Connections: []openConnection{}}
 	for _, r := range rows[:min(q.Limit, len(rows))] {
-		list.Connections = append(list.Connections, openConnection{*r.Connection, r.rate})
+		list.Connections = append(list.Connections, openConnection{*r.Entry, r.rate})
 	}
 	return list
 }
 
 // has reports whether one of the texts of a row has the text, which is in lower case.
-func (c *Connection) has(text string) bool {
+func has(c *telemetry.Entry, text string) bool {
 	if text == "" {
 		return true
 	}
@@ -135,7 +137,7 @@ type look struct {
 
 // look looks at the connections, and returns what tells how many bytes a second each moves
 // since somebody looked a while ago; or if nobody did, since it began.
-func (m *meter) look(all []Connection, now time.Time) func(*Connection) int64 {
+func (m *meter) look(all []telemetry.Entry, now time.Time) func(*telemetry.Entry) int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now.Sub(m.last.at) >= shortLook {
@@ -146,7 +148,7 @@ func (m *meter) look(all []Connection, now time.Time) func(*Connection) int64 {
 	}
 	before := m.before
 	recent := now.Sub(before.at) <= longLook
-	return func(c *Connection) int64 {
+	return func(c *telemetry.Entry) int64 {
 		since, was := c.Start, int64(0)
 		if then, ok := before.bytes[c.ID]; ok && recent {
 			since, was = before.at, then

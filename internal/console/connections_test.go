@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"hosier/internal/telemetry"
 )
 
 // sorted fails the test unless each row is not after the next one.
@@ -54,7 +56,7 @@ func TestConnectionsInOrder(t *testing.T) {
 }
 
 func TestConnectionsFilter(t *testing.T) {
-	f := &fake{connections: []Connection{
+	f := &fake{connections: []telemetry.Entry{
 		{ID: 1, User: "ann", Target: "www.Example:443"},
 		{ID: 2, User: "annabel", Target: "mail.example:25", Egress: "tor"},
 		{ID: 3, Client: "192.0.2.1:5000", Dialect: "SOCKS5", Member: "tor-0"},
@@ -137,7 +139,7 @@ func BenchmarkConnections(b *testing.B) {
 func TestRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m meter
-		all := []Connection{{ID: 1, Start: time.Now()}, {ID: 2, Start: time.Now(), Down: 500}}
+		all := []telemetry.Entry{{ID: 1, Start: time.Now()}, {ID: 2, Start: time.Now(), Down: 500}}
 		look := func(wait time.Duration, up int64) (rates [2]int64) {
 			time.Sleep(wait)
 			all[0].Up += up
@@ -164,7 +166,7 @@ func TestRate(t *testing.T) {
 		if len(m.last.bytes) != 2 || len(m.before.bytes) != 2 {
 			t.Error("it keeps connections that ended")
 		}
-		new := Connection{ID: 3, Start: time.Now().Add(-10 * time.Second), Up: 50}
+		new := telemetry.Entry{ID: 3, Start: time.Now().Add(-10 * time.Second), Up: 50}
 		if got := m.look(append(all, new), time.Now())(&new); got != 5 {
 			t.Errorf("a new one: %d, want 5", got)
 		}

@@ -46,39 +46,56 @@ func (c *Console) Register(handle func(pattern string, h http.Handler)) {
 		if byPath[r.path] == nil {
 			byPath[r.path] = methods{}
 		}
-		byPath[r.path][r.method] = r.serve
+		byPath[r.path][r.method] = r.answer
 	}
 	for path, m := range byPath {
 		handle(path, m)
 	}
 }
 
-// route is one thing that can be asked for.
+// route is one request that can be made. Those of the API are described by it, too.
 type route struct {
 	method, path string
-	serve        http.HandlerFunc
+	summary      string
+	params       []string // of the query
+	required     string   // one of them
+	body         any      // a value of the type of the answer
+	serve        func(http.ResponseWriter, *http.Request, query)
 }
 
 func (c *Console) routes() []route {
 	all := []route{
-		{http.MethodGet, api + "explain", c.explain},
-		{http.MethodGet, api + "events", c.events},
-		{http.MethodGet, api + "openapi", openAPI},
-		{http.MethodDelete, api + "connections", c.endUser},
-		{http.MethodDelete, api + "connections/{id}", c.endOne},
-		{http.MethodPost, "/connections/close", c.closeForm},
-		{http.MethodGet, "/console/{file}", serveAsset},
+		{http.MethodGet, api + "explain", "What would happen to a request; nothing is connected to or looked up", []string{"client", "listener", "url", "user"}, "url", Explanation{}, c.explain},
+		{http.MethodGet, api + "events", "A stream of server-sent events: each is named after a topic, and its data is what a GET of the topic returns", []string{"about", "limit", "q", "sort", "user"}, "about", "", c.events},
+		{http.MethodGet, api + "openapi", "This description", nil, "", map[string]any{}, c.openAPI},
+		{http.MethodDelete, api + "connections", "Close the connections of a user", []string{"user"}, "user", ended{}, c.endUser},
+		{http.MethodDelete, api + "connections/{id}", "Close a connection", nil, "", ended{}, c.endOne},
+		{http.MethodPost, "/connections/close", "", []string{"limit", "q", "sort", "user"}, "", nil, c.closeForm},
+		{http.MethodGet, "/console/{file}", "", nil, "", nil, serveAsset},
 	}
 	for _, t := range topics {
-		all = append(all, route{http.MethodGet, api + t.name, c.answerTopic(t)})
+		all = append(all, route{http.MethodGet, api + t.name, t.summary, t.params, "", t.body, c.answerTopic(t)})
 	}
 	for _, p := range pages {
-		all = append(all, route{http.MethodGet, p.path, c.page(p)})
+		all = append(all, route{http.MethodGet, p.path, "", p.params, "", nil, c.page(p)})
 	}
 	if c.o.Reload != nil {
-		all = append(all, route{http.MethodPost, "/config/reload", c.reloadForm})
+		all = append(all, route{http.MethodPost, "/config/reload", "", nil, "", nil, c.reloadForm})
 	}
 	return all
+}
+
+// answer reads the query, and serves the request if it has what it must have.
+func (o route) answer(w http.ResponseWriter, r *http.Request) {
+	q, err := readQuery(r, o.params...)
+	if err == nil && o.required != "" && r.URL.Query().Get(o.required) == "" {
+		err = missing(o.required)
+	}
+	if err != nil {
+		fail(w, r, http.StatusBadRequest, err.Error())
+		return
+	}
+	o.serve(w, r, q)
 }
 
 // methods are what serves a path, by method. GET serves HEAD, too.

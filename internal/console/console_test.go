@@ -322,7 +322,7 @@ func TestBadInput(t *testing.T) {
 			r := httptest.NewRequest("GET", "/console/x", nil)
 			r.SetPathValue("file", "../console.go")
 			w = httptest.NewRecorder()
-			serveAsset(w, r)
+			serveAsset(w, r, query{})
 		} else {
 			w = get(t, newConsole(f), tt.method, tt.target)
 		}

@@ -19,15 +19,7 @@ const (
 // events streams what a page is about (HTML Living Standard, section 9.2: server-sent
 // events). Each event has the name of a topic, and the JSON that a GET of it gives; it
 // comes at once, and then when it has changed.
-func (c *Console) events(w http.ResponseWriter, r *http.Request) {
-	q, err := readQuery(r, "about", "limit", "q", "sort", "user")
-	if err == nil && len(q.About) == 0 {
-		err = fmt.Errorf("say what the stream shall be about: about=TOPIC, one or more of %s", topicNames())
-	}
-	if err != nil {
-		fail(w, r, http.StatusBadRequest, err.Error())
-		return
-	}
+func (c *Console) events(w http.ResponseWriter, r *http.Request, q query) {
 	select {
 	case c.streams <- struct{}{}:
 		defer func() { <-c.streams }()

@@ -11,6 +11,12 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"hosier/egress/tor"
+	"hosier/internal/config"
+	"hosier/internal/leaks"
+	"hosier/internal/rules"
+	"hosier/internal/telemetry"
 )
 
 func TestMain(m *testing.M) {
@@ -22,11 +28,11 @@ func TestMain(m *testing.M) {
 type fake struct {
 	mu          sync.Mutex
 	started     time.Time
-	connections []Connection
-	history     []Minute
-	failures    []Failure
+	connections []telemetry.Entry
+	history     []telemetry.Minute
+	failures    []telemetry.Entry
 	egresses    []Egress
-	rules       []Rule
+	rules       []rules.Listed
 	leaks       Leaks
 	config      Config
 	redacted    bool
@@ -48,11 +54,11 @@ func (f *fake) source() Source {
 			}
 			return s
 		},
-		Connections: func() []Connection { defer locked()(); return append([]Connection(nil), f.connections...) },
-		History:     func() []Minute { defer locked()(); return append([]Minute(nil), f.history...) },
-		Failures:    func() []Failure { defer locked()(); return f.failures },
+		Connections: func() []telemetry.Entry { defer locked()(); return append([]telemetry.Entry(nil), f.connections...) },
+		History:     func() []telemetry.Minute { defer locked()(); return append([]telemetry.Minute(nil), f.history...) },
+		Failures:    func() []telemetry.Entry { defer locked()(); return f.failures },
 		Egresses:    func(context.Context) []Egress { defer locked()(); return f.egresses },
-		Rules:       func() []Rule { defer locked()(); return f.rules },
+		Rules:       func() []rules.Listed { defer locked()(); return f.rules },
 		Leaks:       func() Leaks { defer locked()(); return f.leaks },
 		Config:      func() Config { defer locked()(); return f.config },
 		End:         f.end,
@@ -69,7 +75,7 @@ func (f *fake) end(id uint64, user string) (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = append(f.ended, fmt.Sprintf("%d %s", id, user))
-	var stay []Connection
+	var stay []telemetry.Entry
 	for _, c := range f.connections {
 		if id != 0 && c.ID == id || id == 0 && c.User == user {
 			n++
@@ -112,7 +118,7 @@ func newNamedFake(n int, evil []string) *fake {
 	f := &fake{started: now.Add(-77 * time.Hour)}
 	users, targets := []string{"", "ann", "bob", "ci"}, []string{"www.example:443", "deb.debian.org:443", "expyuzz4wqqyqhjn.onion:80", "imap.example.org:993", "[2001:db8::25]:443"}
 	for i := range n {
-		c := Connection{
+		c := telemetry.Entry{
 			ID: uint64(i + 1), Stage: "relay", Start: now.Add(-time.Duration(i*i) * time.Second / 7), Listener: "127.0.0.1:1080",
 			Client: fmt.Sprintf("192.168.1.%d:%d", 20+i%9, 40000+i), User: users[i%4], Dialect: "SOCKS5", Command: "CONNECT",
 			Target: targets[i%5], Rule: "hosier.toml:8", Egress: "tor", Member: "127.0.0.1:9050", Up: int64(i*i*i) * 119, Down: int64(i*i*i*i) * 37,
@@ -121,7 +127,7 @@ func newNamedFake(n int, evil []string) *fake {
 		case i%11 == 3:
 			c.Stage, c.Up, c.Down = "connect", 0, 0
 		case i%13 == 4:
-			c = Connection{ID: c.ID, Stage: "handshake", Start: now, Listener: "127.0.0.1:1080", Client: c.Client}
+			c = telemetry.Entry{ID: c.ID, Stage: "handshake", Start: now, Listener: "127.0.0.1:1080", Client: c.Client}
 		case i%3 == 2:
 			c.Dialect, c.Egress, c.Member, c.Rule = "HTTP", "direct", "", "hosier.toml:12"
 		}
@@ -132,11 +138,11 @@ func newNamedFake(n int, evil []string) *fake {
 	}
 	for i := range 60 {
 		wave := 1 + math.Sin(float64(i)/5)
-		m := Minute{At: now.UTC().Truncate(time.Minute).Add(time.Duration(i-59) * time.Minute), Connections: int(300*wave) + i*i%37, Failed: i * i % 23}
+		m := telemetry.Minute{At: now.UTC().Truncate(time.Minute).Add(time.Duration(i-59) * time.Minute), Connections: int(300*wave) + i*i%37, Failed: i * i % 23}
 		m.Up, m.Down = int64(wave*3e6)+int64(i*7e4), int64(wave*wave*9e7)
-		m.Handshake, m.Connect, m.FirstByte = Quantiles{0.4 * wave, 3.1 * wave}, Quantiles{220 + 90*wave, 900 * (1 + wave)}, Quantiles{340 * wave, 1700 * wave}
+		m.Handshake, m.Connect, m.FirstByte = telemetry.Quantiles{P50: 0.4 * wave, P95: 3.1 * wave}, telemetry.Quantiles{P50: 220 + 90*wave, P95: 900 * (1 + wave)}, telemetry.Quantiles{P50: 340 * wave, P95: 1700 * wave}
 		if i > 20 && i < 26 {
-			m.Connections, m.Failed, m.Handshake, m.Connect, m.FirstByte = 0, 0, Quantiles{}, Quantiles{}, Quantiles{}
+			m.Connections, m.Failed, m.Handshake, m.Connect, m.FirstByte = 0, 0, telemetry.Quantiles{}, telemetry.Quantiles{}, telemetry.Quantiles{}
 		}
 		f.history = append(f.history, m)
 	}
@@ -147,12 +153,12 @@ func newNamedFake(n int, evil []string) *fake {
 // fill adds what does not grow.
 func (f *fake) fill(now time.Time, evil []string) {
 	for i, e := range evil {
-		f.failures = append(f.failures, Failure{
-			ID: uint64(9000 - i), At: now.Add(-time.Duration(i*i*i) * 7 * time.Second), Listener: "127.0.0.1:1080", Client: "192.168.1.20:5555",
+		f.failures = append(f.failures, telemetry.Entry{
+			ID: uint64(9000 - i), End: now.Add(-time.Duration(i*i*i) * 7 * time.Second), Listener: "127.0.0.1:1080", Client: "192.168.1.20:5555",
 			User: e, Dialect: "SOCKS5", Command: "CONNECT", Target: e + ":443", Rule: "hosier.toml:8", Egress: "tor",
 			Status: "05 connection refused", Reason: "dial: connection refused: " + e,
 		})
-		f.leaks.Sources = append(f.leaks.Sources, Leak{
+		f.leaks.Sources = append(f.leaks.Sources, leaks.Entry{
 			Program: e, PID: 4000 + i, Client: "192.168.1.20", Unsafe: uint64(1 + i*i*99), First: now.Add(-20 * time.Hour),
 			Last: now.Add(-time.Duration(i) * time.Minute), Fix: "use --socks5-hostname in place of --socks5, or socks5h:// in place of socks5:// " + e,
 		})
@@ -161,30 +167,30 @@ func (f *fake) fill(now time.Time, evil []string) {
 	f.failures[1].Target, f.failures[1].Reason, f.failures[1].User = "www.example.org:443", "lookup: no such host", "bob"
 	f.leaks.Sources[0].Program, f.leaks.Sources[0].Fix = "curl", "use --socks5-hostname in place of --socks5, or socks5h:// in place of socks5://"
 	f.leaks.Mode, f.leaks.Unsafe, f.leaks.Refused, f.leaks.Private, f.leaks.Answered = "warn", 4213, 12, 99, 3
-	circuits := []Circuit{
+	circuits := []tor.Circuit{
 		{ID: "12", State: "BUILT", Purpose: "GENERAL", Path: []string{"guard", "middle", "exit"}},
 		{ID: "13", State: "EXTENDED", Purpose: "HS_CLIENT_REND", Path: []string{"guard", evil[0]}},
 		{ID: "14", State: "LAUNCHED", Purpose: "CONFLUX_UNLINKED"},
 	}
 	f.egresses = []Egress{
 		{Name: "tor", Via: "tor+spawn://?daemons=2", Kind: "Tor", Ready: true, Open: 4200, Tors: []Tor{
-			{Name: "tor-0", State: "ready", Ready: true, Version: "0.4.8.16", Bootstrap: 100, Phase: "Done", Streams: 4190, Circuits: circuits, More: 1300},
-			{
-				Name: "tor-1", State: "bootstrapping", Version: "0.4.8.16", Bootstrap: 45, Phase: "Asking for relay descriptors", Streams: 0, Circuits: []Circuit{},
+			{Status: tor.Status{Name: "tor-0", State: tor.Ready, Version: "0.4.8.16", Bootstrap: 100, Phase: "Done", Streams: 4190}, Ready: true, OpenCircuits: circuits, MoreCircuits: 1300},
+			{Status: tor.Status{
+				Name: "tor-1", State: tor.Starting, Version: "0.4.8.16", Bootstrap: 45, Phase: "Asking for relay descriptors", Streams: 0,
 				Error: "Problem bootstrapping: connection refused " + evil[1], ErrorTime: now.Add(-90 * time.Second),
-			},
-			{Name: "192.0.2.7:9050", State: "unknown", Bootstrap: -1, Streams: -1},
+			}, OpenCircuits: []tor.Circuit{}},
+			{Status: tor.Status{Name: "192.0.2.7:9050", State: tor.Out, Bootstrap: -1, Streams: -1}},
 		}},
 		{Name: "direct", Via: "direct", Kind: "direct", Ready: true, Open: 777},
 		{Name: evil[1], Via: "socks5://proxy.example:1080", Kind: "proxy", Open: 0},
 	}
-	f.rules = []Rule{
-		{At: "hosier.toml:3", If: []string{"port is 25 or 6881-6999"}, Then: "refuse: neither mail nor file sharing", Hits: 1412, Is: "rule"},
-		{At: "hosier.toml:8", If: []string{"client is 192.168.1.0/24", "user is alice", "to is .printers.example or 192.168.1.128/25"}, Then: "via direct", Hits: 7, Is: "rule"},
-		{At: "hosier.toml:14", If: []string{"to is " + evil[0]}, Then: "via " + evil[1], Hits: 0, Is: "rule"},
-		{At: "hosier.toml:1", Then: "via tor, then office", Hits: 123456, Is: "default"},
+	f.rules = []rules.Listed{
+		{At: "hosier.toml:3", If: []string{"port is 25 or 6881-6999"}, Then: "refuse: neither mail nor file sharing", Hits: 1412},
+		{At: "hosier.toml:8", If: []string{"client is 192.168.1.0/24", "user is alice", "to is .printers.example or 192.168.1.128/25"}, Then: "via direct", Hits: 7},
+		{At: "hosier.toml:14", If: []string{"to is " + evil[0]}, Then: "via " + evil[1], Hits: 0},
+		{At: "hosier.toml:1", Then: "via tor, then office", Hits: 123456, Default: true},
 	}
-	f.config = Config{File: "/etc/hosier/hosier.toml", Loaded: now.Add(-3 * time.Hour), Settings: []Setting{
+	f.config = Config{File: "/etc/hosier/hosier.toml", Loaded: now.Add(-3 * time.Hour), Settings: []config.Setting{
 		{Key: "via", Value: "tor", At: "hosier.toml:1"},
 		{Key: "listener.lan.users", Value: "/etc/hosier/users", At: "hosier.toml:6"},
 		{Key: "listener.lan.listen", Value: evil[0], At: "--listen"},

@@ -4,18 +4,12 @@ import (
 	"bytes"
 	"context"
 	"embed"
-	"errors"
 	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
-)
-
-var (
-	errNoURL  = errors.New("say which request: url=URL, such as https://www.example/, host:port, or a host")
-	errNoUser = errors.New("say whose connections: user=NAME; a single one is at " + api + "connections/ID")
 )
 
 // page is one that people see. Its template is web/NAME.html.
@@ -73,13 +67,8 @@ func parseTemplates() map[string]*template.Template {
 	return all
 }
 
-func (c *Console) page(p *page) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		q, err := readQuery(r, p.params...)
-		if err != nil {
-			fail(w, r, http.StatusBadRequest, err.Error())
-			return
-		}
+func (c *Console) page(p *page) func(http.ResponseWriter, *http.Request, query) {
+	return func(w http.ResponseWriter, r *http.Request, q query) {
 		if p.limit > 0 {
 			q.Limit = p.limit
 		}
@@ -153,17 +142,13 @@ var assets = map[string]string{
 }
 
 // serveAsset serves a style, script or picture of the pages.
-func serveAsset(w http.ResponseWriter, r *http.Request) {
+func serveAsset(w http.ResponseWriter, r *http.Request, _ query) {
 	name := r.PathValue("file")
 	kind, ok := assets[name]
 	if !ok {
 		fail(w, r, http.StatusNotFound, "there is no such file")
 		return
 	}
-	serveFile(w, name, kind)
-}
-
-func serveFile(w http.ResponseWriter, name, kind string) {
 	b, err := web.ReadFile("web/" + name)
 	if err != nil {
 		panic(err) // it is part of the program
@@ -172,22 +157,8 @@ func serveFile(w http.ResponseWriter, name, kind string) {
 	w.Write(b)
 }
 
-// openAPI serves the description of the API.
-func openAPI(w http.ResponseWriter, r *http.Request) {
-	if _, err := readQuery(r); err != nil {
-		fail(w, r, http.StatusBadRequest, err.Error())
-		return
-	}
-	serveFile(w, "openapi.json", "application/json")
-}
-
 // closeForm ends what a form names, and leads back to the list as it was.
-func (c *Console) closeForm(w http.ResponseWriter, r *http.Request) {
-	q, err := readQuery(r, "limit", "q", "sort", "user")
-	if err != nil {
-		fail(w, r, http.StatusBadRequest, err.Error())
-		return
-	}
+func (c *Console) closeForm(w http.ResponseWriter, r *http.Request, q query) {
 	var n int
 	switch id, user := r.PostFormValue("id"), r.PostFormValue("of"); {
 	case id == "" && user != "":
@@ -204,7 +175,7 @@ func (c *Console) closeForm(w http.ResponseWriter, r *http.Request) {
 }
 
 // reloadForm reads the configuration anew.
-func (c *Console) reloadForm(w http.ResponseWriter, r *http.Request) {
+func (c *Console) reloadForm(w http.ResponseWriter, r *http.Request, _ query) {
 	err := c.o.Reload()
 	if err == nil {
 		seeOther(w, "/config?reloaded=yes")

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -53,6 +54,17 @@ func readQuery(r *http.Request, names ...string) (q query, err error) {
 		}
 	}
 	return q, nil
+}
+
+// missing is the error of a request without a parameter that it must have.
+func missing(name string) error {
+	switch name {
+	case "url":
+		return errors.New("say which request: url=URL, such as https://www.example/, host:port, or a host")
+	case "user":
+		return errors.New("say whose connections: user=NAME; a single one is at " + api + "connections/ID")
+	}
+	return errors.New("say what the stream shall be about: about=TOPIC, one or more of " + topicNames())
 }
 
 func thereAre(names []string) string {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"hosier/internal/telemetry"
 )
 
 func TestWords(t *testing.T) {
@@ -97,13 +99,13 @@ func drawnOf(c chart) drawn {
 }
 
 // someHistories are usual ones, and those that charts may break on.
-func someHistories() [][]Minute {
+func someHistories() [][]telemetry.Minute {
 	busy := newFake(0).history
 	huge := slices.Clone(busy[:5])
 	huge[2].Up, huge[3].Down, huge[1].Connections = math.MaxInt64, 1<<60, math.MaxInt32
-	huge[4].Connect = Quantiles{1e9, 1e12}
+	huge[4].Connect = telemetry.Quantiles{P50: 1e9, P95: 1e12}
 	long := append(slices.Clone(busy), busy...)
-	return [][]Minute{busy, busy[:1], busy[:2], busy[20:27], make([]Minute, 60), {}, huge, long, {{Failed: 1}, {}, {Failed: 3}}}
+	return [][]telemetry.Minute{busy, busy[:1], busy[:2], busy[20:27], make([]telemetry.Minute, 60), {}, huge, long, {{Failed: 1}, {}, {Failed: 3}}}
 }
 
 // The script writes and draws what the server does.

@@ -35,16 +35,7 @@ func consoleTors(ctx context.Context, p *tor.Pool) []console.Tor {
 	group.Wait()
 	all := make([]console.Tor, len(status))
 	for i, s := range status {
-		all[i] = console.Tor{
-			Name: s.Name, State: string(s.State), Ready: s.State == tor.Ready, Version: s.Version, Bootstrap: s.Bootstrap, Phase: s.Phase,
-			Streams: s.Streams, More: circuits[i].More, Error: s.Error, ErrorTime: s.ErrorTime,
-		}
-		if circuits[i].Open != nil {
-			all[i].Circuits = []console.Circuit{}
-		}
-		for _, c := range circuits[i].Open {
-			all[i].Circuits = append(all[i].Circuits, console.Circuit{ID: c.ID, State: c.State, Purpose: c.Purpose, Path: c.Path})
-		}
+		all[i] = console.Tor{Status: s, Ready: s.State == tor.Ready, OpenCircuits: circuits[i].Open, MoreCircuits: circuits[i].More}
 	}
 	return all
 }

@@ -8,8 +8,8 @@ import (
 
 	"hosier/internal/config"
 	"hosier/internal/console"
-	"hosier/internal/leaks"
 	"hosier/internal/policy"
+	"hosier/internal/rules"
 	"hosier/internal/telemetry"
 	"hosier/proxy"
 )
@@ -19,10 +19,10 @@ func (d *Daemon) consoleSource() console.Source {
 	return console.Source{
 		Status:      d.consoleStatus,
 		Connections: d.consoleConnections,
-		History:     d.consoleHistory,
-		Failures:    d.consoleFailures,
+		History:     d.telemetry.History,
+		Failures:    d.telemetry.Failures,
 		Egresses:    d.consoleEgresses,
-		Rules:       d.consoleRules,
+		Rules:       func() []rules.Listed { return d.current.Load().config.Rules.List() },
 		Leaks:       d.consoleLeaks,
 		Config:      d.consoleConfig,
 		End:         d.endConnections,
@@ -47,84 +47,28 @@ func (d *Daemon) consoleStatus() console.Status {
 	return s
 }
 
-func (d *Daemon) consoleConnections() []console.Connection {
+func (d *Daemon) consoleConnections() []telemetry.Entry {
 	all, r := d.server.Sessions(), d.telemetry.Redactor()
-	open := make([]console.Connection, len(all))
+	open := make([]telemetry.Entry, len(all))
 	for i := range all {
-		e := r.Entry(&all[i])
-		open[i] = console.Connection{
-			ID: e.ID, Stage: e.Stage, Start: e.Start, Listener: e.Listener, Client: e.Client, User: e.User, Dialect: e.Dialect,
-			Command: e.Command, Target: e.Target, Rule: e.Rule, Egress: e.Egress, Member: e.Member, Up: e.Up, Down: e.Down,
-		}
+		open[i] = r.Entry(&all[i])
 	}
 	return open
 }
 
-func (d *Daemon) consoleHistory() (all []console.Minute) {
-	for _, m := range d.telemetry.History() {
-		all = append(all, console.Minute{
-			At: m.At, Connections: m.Connections, Failed: m.Failed, Up: m.Up, Down: m.Down,
-			Handshake: inMilliseconds(m.Handshake), Connect: inMilliseconds(m.Connect), FirstByte: inMilliseconds(m.FirstByte),
-		})
-	}
-	return all
-}
-
-func inMilliseconds(q telemetry.Quantiles) console.Quantiles {
-	return console.Quantiles{P50: float64(q.P50.Microseconds()) / 1000, P95: float64(q.P95.Microseconds()) / 1000}
-}
-
-func (d *Daemon) consoleFailures() (all []console.Failure) {
-	for _, e := range d.telemetry.Failures() {
-		all = append(all, console.Failure{
-			ID: e.ID, At: e.End, Listener: e.Listener, Client: e.Client, User: e.User, Dialect: e.Dialect, Command: e.Command,
-			Target: e.Target, Rule: e.Rule, Egress: e.Egress, Status: e.Status, Reason: e.Reason,
-		})
-	}
-	return all
-}
-
-func (d *Daemon) consoleRules() (all []console.Rule) {
-	for _, r := range d.current.Load().config.Rules.List() {
-		is := "rule"
-		if r.Default {
-			is = "default"
-		}
-		all = append(all, console.Rule{At: r.At, If: r.If, Then: r.Then, Hits: r.Hits, Is: is})
-	}
-	return all
-}
-
 func (d *Daemon) consoleConfig() console.Config {
 	g := d.current.Load()
-	c := console.Config{File: d.source.File, Loaded: g.loaded}
-	for _, s := range g.config.Settings {
-		c.Settings = append(c.Settings, console.Setting{Key: s.Key, Value: s.Value, At: s.At})
-	}
-	return c
+	return console.Config{File: d.source.File, Loaded: g.loaded, Settings: g.config.Settings}
 }
 
 func (d *Daemon) consoleLeaks() console.Leaks {
-	c := d.leaks.Counts()
-	l := console.Leaks{Mode: leakModes(d.current.Load().config), Unsafe: c.Unsafe, Refused: c.Refused, Private: c.Private, Answered: c.Answered}
-	for _, e := range d.leaks.Report() {
-		l.Sources = append(l.Sources, console.Leak{
-			Program: e.Program, PID: e.PID, Client: d.leakClient(e), Unsafe: e.Unsafe, First: e.First, Last: e.Last, Fix: e.Fix,
-		})
+	l := console.Leaks{Mode: leakModes(d.current.Load().config), Counts: d.leaks.Counts(), Sources: d.leaks.Report()}
+	for i := range l.Sources {
+		if l.Sources[i].Client != "" && !d.telemetry.Redactor().Reveal {
+			l.Sources[i].Client = telemetry.Scrubbed
+		}
 	}
 	return l
-}
-
-// leakClient is the client as the log has it: the address alone, since it counts for many
-// connections.
-func (d *Daemon) leakClient(e leaks.Entry) string {
-	switch {
-	case !e.Client.IsValid():
-		return ""
-	case !d.telemetry.Redactor().Reveal:
-		return telemetry.Scrubbed
-	}
-	return e.Client.String()
 }
 
 // leakModes are the words of all listeners for what becomes of such requests.

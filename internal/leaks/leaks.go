@@ -217,7 +217,7 @@ func (w *Watch) tell(e Entry, r *socks.Request) {
 	switch {
 	case e.Program != "":
 		attrs = append(attrs, slog.String("program", e.Program), slog.Int("pid", e.PID))
-	case !e.Client.IsValid():
+	case e.Client == "":
 		attrs = append(attrs, slog.String("program", "one of this host"))
 	case w.client != nil:
 		attrs = append(attrs, slog.String("client", w.client(r.Client)))
@@ -235,7 +235,11 @@ func (w *Watch) enter(who culprit, now time.Time) *record {
 	for len(w.entries) >= maxEntries {
 		w.drop(w.order.Front())
 	}
-	e := &record{culprit: who, Entry: Entry{Client: who.client, Program: who.program, UID: who.uid, Fix: fixFor(who.program)}}
+	client := ""
+	if who.client.IsValid() {
+		client = who.client.String()
+	}
+	e := &record{culprit: who, Entry: Entry{Client: client, Program: who.program, UID: who.uid, Fix: fixFor(who.program)}}
 	w.entries[who] = w.order.PushBack(e)
 	return e
 }
@@ -279,13 +283,14 @@ func (w *Watch) Answered(client netip.Addr, ip netip.Addr) {
 
 // Entry is a program or a client that sends addresses.
 type Entry struct {
-	Client      netip.Addr // of IPv6 the network of 64 bits; zero for this host
-	Program     string     // its name; "" if not known, which is so for other hosts
-	PID         int        // that it had last; 0 if not known
-	UID         int        // of whom it runs as; -1 if not known
-	Unsafe      uint64     // requests
-	First, Last time.Time
-	Fix         string // which setting to change, for people
+	Client  string    `json:"client"`        // of IPv6 the network of 64 bits; "" for this host
+	Program string    `json:"program"`       // its name; "" if not known, which is so for other hosts
+	PID     int       `json:"pid,omitempty"` // that it had last; 0 if not known
+	UID     int       `json:"-"`             // of whom it runs as; -1 if not known
+	Unsafe  uint64    `json:"unsafe"`        // requests
+	First   time.Time `json:"first"`
+	Last    time.Time `json:"last"`
+	Fix     string    `json:"fix"` // which setting to change, for people
 }
 
 // Report returns who sent addresses in the last day and was not seen to do better since,
@@ -306,10 +311,10 @@ func (w *Watch) Report() []Entry {
 
 // Counts says how many requests had an address where a name was possible.
 type Counts struct {
-	Unsafe   uint64 // accused, if the mode was not Allow
-	Refused  uint64 // of these
-	Private  uint64 // not accused: addresses of private networks
-	Answered uint64 // not accused: addresses that this server had told the client
+	Unsafe   uint64 `json:"unsafe"`   // accused, if the mode was not Allow
+	Refused  uint64 `json:"refused"`  // of these
+	Private  uint64 `json:"private"`  // not accused: addresses of private networks
+	Answered uint64 `json:"answered"` // not accused: addresses that this server had told the client
 }
 
 const (

@@ -278,8 +278,8 @@ func TestReport(t *testing.T) {
 		w.Judge(Warn, ask("198.51.100.1", "www.example.com:80")) // of a host that may have many programs
 		got := w.Report()
 		want := []Entry{
-			{netip.MustParseAddr("2001:db8::"), "", 0, -1, 2, start.Add(time.Second), start.Add(time.Second), otherFix},
-			{netip.MustParseAddr("198.51.100.1"), "", 0, -1, 1, start, start, otherFix},
+			{"2001:db8::", "", 0, -1, 2, start.Add(time.Second), start.Add(time.Second), otherFix},
+			{"198.51.100.1", "", 0, -1, 1, start, start, otherFix},
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%v\nwant %v", got, want)
@@ -356,7 +356,7 @@ func TestUnknownIsNotCleared(t *testing.T) {
 	}
 }
 
-// Who only asks for a name accuses nobody, and is answered for connections of loopback alone,
+// Sources only asks for a name accuses nobody, and is answered for connections of loopback alone,
 // not too often, and soon.
 func TestProgramIsBounded(t *testing.T) {
 	t.Parallel()
@@ -428,7 +428,7 @@ func TestLookDoesNotWait(t *testing.T) {
 		if took := time.Since(start); took != lookFor {
 			t.Errorf("it took %v", took)
 		}
-		if all := w.Report(); len(all) != 1 || all[0].Program != "" || all[0].Client.IsValid() || all[0].Unsafe != 1 {
+		if all := w.Report(); len(all) != 1 || all[0].Program != "" || all[0].Client != "" || all[0].Unsafe != 1 {
 			t.Errorf("report is %v", all)
 		}
 		if !strings.Contains(log.String(), `program="one of this host"`) {

@@ -8,11 +8,11 @@ import (
 
 // Listed is a rule in words, or the default at the end of them.
 type Listed struct {
-	At      string   // file:line; "" for a default that nobody wrote
-	If      []string // what must be so, a text each; empty for whatever request
-	Then    string   // "via a, then b", "refuse", or "refuse: " and the reason
-	Hits    uint64   // requests that it decided, as far as Count was told
-	Default bool
+	At      string   `json:"at"`   // file:line; "" for a default that nobody wrote
+	If      []string `json:"if"`   // what must be so, a text each; empty for whatever request
+	Then    string   `json:"then"` // "via a, then b", "refuse", or "refuse: " and the reason
+	Hits    uint64   `json:"hits"` // requests that it decided, as far as Count was told
+	Default bool     `json:"default"`
 }
 
 // List returns the rules in their order, and the default.

@@ -8,25 +8,25 @@ import (
 	"hosier/socks"
 )
 
-// Entry is what may be told of a session, in words. What there is nothing to say of is "".
+// Entry describes a session in words that may be shown; "" where there is nothing to say.
 type Entry struct {
-	ID         uint64
-	Start, End time.Time // End is zero while the connection is open
-
-	Stage    string // how far an open one came: "handshake", "connect" or "relay"
-	Listener string
-	Client   string
-	User     string
-	Dialect  string
-	Command  string
-	Target   string
-	Rule     string
-	Egress   string
-	Member   string // of the way out
-	Status   string // what the client was told
-	Reason   string // why it failed, or how it ended if not by both sides
-
-	Up, Down int64
+	ID       uint64    `json:"id"`
+	Start    time.Time `json:"start"`
+	End      time.Time `json:"end,omitzero"`    // zero while the connection is open
+	Stage    string    `json:"stage,omitempty"` // of an open one: "handshake", "connect" or "relay"
+	Listener string    `json:"listener"`
+	Client   string    `json:"client"`
+	User     string    `json:"user"`
+	Dialect  string    `json:"dialect"`
+	Command  string    `json:"command"`
+	Target   string    `json:"target"`
+	Rule     string    `json:"rule"` // file:line of the one that decided
+	Egress   string    `json:"egress"`
+	Member   string    `json:"member"` // of the egress, such as a tor
+	Status   string    `json:"status"` // code and words of the reply
+	Reason   string    `json:"reason"` // why it failed, or how it ended if not by both sides
+	Up       int64     `json:"up"`     // payload bytes to the target
+	Down     int64     `json:"down"`   // payload bytes to the client
 }
 
 // Entry words a session, open or ended, for the log, the console, and whatever else shows

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"math"
 	"math/bits"
 	"sync"
 	"time"
@@ -13,18 +14,24 @@ const hour = 60
 
 // Minute is what happened in one minute of the clock.
 type Minute struct {
-	At          time.Time // its begin
-	Connections int       // that ended in it
-	Failed      int       // of these, those that were refused, or failed before they could carry anything
-	Up, Down    int64     // payload bytes that moved, of connections that go on, too
+	At          time.Time `json:"at"`          // its begin
+	Connections int       `json:"connections"` // that ended in it
+	Failed      int       `json:"failed"`      // of these, those that were refused, or failed before they could carry anything
+	Up          int64     `json:"up"`          // payload bytes that moved, of connections that go on, too
+	Down        int64     `json:"down"`
 
 	// How long the steps of the connections that ended took; 0 if none came so far.
-	Handshake, Connect, FirstByte Quantiles
+	Handshake Quantiles `json:"handshake"`
+	Connect   Quantiles `json:"connect"`
+	FirstByte Quantiles `json:"first_byte"`
 }
 
-// Quantiles are durations. They are off by at most an eighth, or a microsecond if that is
-// more; what is longer than 268 s counts as 268 s.
-type Quantiles struct{ P50, P95 time.Duration }
+// Quantiles are durations in milliseconds. They are off by at most an eighth, or a microsecond
+// if that is more; what is longer than 268 s counts as 268 s.
+type Quantiles struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+}
 
 // history counts what happened, by minute, in a fixed amount of memory.
 type history struct {
@@ -157,20 +164,21 @@ func (s *spread) quantiles() (q Quantiles) {
 	if total == 0 {
 		return q
 	}
-	return Quantiles{P50: s.quantile(.5 * float64(total)), P95: s.quantile(.95 * float64(total))}
+	ms := func(part float64) float64 { return math.Round(s.quantile(part*float64(total))) / 1000 }
+	return Quantiles{P50: ms(.5), P95: ms(.95)}
 }
 
-// quantile is the duration below which count of those that were added are, as if those of
+// quantile is how many microseconds count of those that were added are, as if those of
 // a step were spread over it evenly.
-func (s *spread) quantile(count float64) time.Duration {
+func (s *spread) quantile(count float64) float64 {
 	below := 0.0
 	for i, n := range s {
 		if n := float64(n); n > 0 && below+n >= count {
 			low, high := bounds(i)
-			return time.Duration((low + (high-low)*(count-below)/n) * float64(time.Microsecond))
+			return low + (high-low)*(count-below)/n
 		} else {
 			below += n
 		}
 	}
-	return maxMicros * time.Microsecond
+	return maxMicros
 }

@@ -148,7 +148,8 @@ func TestQuantiles(t *testing.T) {
 		if q.P50 > q.P95 {
 			t.Fatalf("%v is more than %v", q.P50, q.P95)
 		}
-		for p, got := range map[int]time.Duration{50: q.P50, 95: q.P95} {
+		for p, ms := range map[int]float64{50: q.P50, 95: q.P95} {
+			got := time.Duration(ms * float64(time.Millisecond))
 			exact := min(time.Duration(all[(len(all)*p+99)/100-1]), (maxMicros+1)*time.Microsecond)
 			if off := max(exact/8, time.Microsecond); got < exact-off || got > exact+off {
 				t.Fatalf("p%d is said to be %v, and is %v", p, got, exact)

@@ -65,7 +65,7 @@ const pointer = matchMedia("(hover: hover)");
 const holds = (list) => pointer.matches && list.matches(":hover") || list.querySelector(":focus-visible") !== null;
 
 const rowsOf = (list) => [...list.children].filter((e) => e.localName !== "template");
-const keys = {connections: "id", failures: "id", egresses: "name", tors: "name", circuits: "id", minutes: "at"};
+const keys = {connections: "id", failures: "id", egresses: "name", tors: "name", open_circuits: "id", minutes: "at"};
 
 // fillList makes the rows of a list those of the items. Rows of a list that holds do not move
 // or go: nobody shall close what has just slipped under the mouse, or lose the focus.
