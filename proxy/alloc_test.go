@@ -37,7 +37,7 @@ func TestAllocations(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name   string
-		prompt bool
+		inLoop bool
 		most   float64
 	}{
 		{"in an event loop", true, 14},
@@ -46,9 +46,9 @@ func TestAllocations(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			ended := make(chan struct{}, 1)
 			s := &proxy.Server{
-				Prompt: test.prompt,
-				Policy: proxy.Policy{Route: func(context.Context, *proxy.Session) (proxy.Route, error) { return proxy.Route{Egress: direct}, nil }},
-				Closed: func(*proxy.Session) { ended <- struct{}{} },
+				NonBlocking: test.inLoop,
+				Policy:      proxy.Policy{Route: func(context.Context, *proxy.Session) (proxy.Route, error) { return proxy.Route{Egress: direct}, nil }},
+				Closed:      func(*proxy.Session) { ended <- struct{}{} },
 			}
 			defer s.Close()
 			l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -143,12 +143,9 @@ func (m *mixed) prepare(ctx context.Context) error {
 	if err := s.admit(m.Policy, place, m.ses); err != nil || m.Prepare == nil {
 		return m.refuse(err)
 	}
-	c, err := m.Prepare(ctx, m.ses, m.conn)
+	c, err := m.Prepare(ctx, m.ses, relay.Leave(m.conn)) // which has much to compute
 	if err != nil {
 		return err
-	}
-	if c != m.conn {
-		relay.Leave(m.conn) // c may use it from anywhere
 	}
 	m.conn, m.prepared = c, true
 	return m.refuse(s.share(place, m.ses)) // of a user whom a certificate shows

@@ -63,7 +63,7 @@ func TestRefusedKeepNoPlace(t *testing.T) {
 					if ses.Client.Addr() == bad {
 						t.Error("a handshake was begun with one who is refused")
 					}
-					secure := tls.Server(proxy.Leave(c), serverTLS(t))
+					secure := tls.Server(c, serverTLS(t))
 					return secure, secure.HandshakeContext(ctx)
 				}
 			}

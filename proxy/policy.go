@@ -20,7 +20,7 @@ type Policy struct {
 	// no byte beyond that. The deadline of the handshake is set on the connection; the context
 	// ends only with the server. With an error the connection is closed without a byte. Nil
 	// takes the other end for the client. At most half of MaxConns may be at this step. On a
-	// prompt server it calls [Leave] before it waits for anything but that connection.
+	// server that is NonBlocking it waits for nothing but that connection.
 	Identify func(context.Context, *Session, net.Conn) error
 
 	// Admit judges the client once it is known, before anything is computed or said for it.
@@ -34,8 +34,7 @@ type Policy struct {
 	// Prepare makes of a connection the one that the client speaks on: it may begin TLS, and
 	// set User of the session. The deadline of the handshake is set on the connection, which
 	// it returns or wraps; the context ends only with the server. With an error the connection
-	// is closed without a byte. Nil takes every connection as it is. On a prompt server it
-	// calls [Leave] before it waits for anything but that connection, or computes for long.
+	// is closed without a byte. Nil takes every connection as it is. It may wait.
 	Prepare func(context.Context, *Session, net.Conn) (net.Conn, error)
 
 	// Dialects are those that are served; all if 0. A client of another one is told so

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -33,11 +34,12 @@ type Server struct {
 	// is nil the connection is closed without a byte.
 	PolicyFor func(*Session) *Policy
 
-	// Prompt says that PolicyFor, Admit and Route, like Closed, return without waiting for
-	// anything. Connections of plain TCP listeners may then be served in an event loop,
-	// which costs half as much, instead of a goroutine each; Verify and Dial may wait
-	// nevertheless. Such a listener belongs to the server: CloseListener closes it.
-	Prompt bool
+	// NonBlocking says that PolicyFor, Identify, Admit and Route, like Closed, return without
+	// waiting for anything but the connection. Connections of plain TCP listeners may then be
+	// served in an event loop, which costs half as much, instead of a goroutine each; Prepare,
+	// Verify, Before and Dial may wait nevertheless. Such a listener belongs to the server:
+	// CloseListener closes it.
+	NonBlocking bool
 
 	// MaxConns is how many connections are served at once, also before they have said
 	// anything; no limit if 0. A few more are answered with [ErrFull]; beyond those, clients
@@ -108,42 +110,48 @@ func (s *Server) Serve(l net.Listener) error {
 	s.mu.Unlock()
 	defer s.forget(in)
 	name := ListenerName(l.Addr())
-	pause := &backoff{log: s.log(), listener: name}
-	if s.Prompt {
-		return in.Each(func(l net.Listener) error { return s.accept(l, name, pause) })
-	}
-	return s.accept(l, name, pause)
+	err := in.Serve(&acceptor{Server: s, listener: name, pause: backoff{log: s.log(), listener: name}}, s.NonBlocking)
+	return cmp.Or(err, ErrServerClosed)
 }
 
-// accept serves what l accepts.
-func (s *Server) accept(l net.Listener, name string, pause *backoff) error {
-	for s.hasRoom(l) {
-		c, err := l.Accept()
-		if err == nil {
-			pause.over()
-			s.ServeConn(c, name)
-			continue
-		}
-		if s.isDown() {
-			break
-		}
-		if endsListener(err) {
-			return err
-		}
-		relay.Aside(l, func() { pause.wait(s.ctx, err) })
-	}
-	return ErrServerClosed
+// acceptor is the [relay.Handler] of one listener.
+type acceptor struct {
+	*Server
+	listener string // its name
+	pause    backoff
 }
 
-// hasRoom is waitForRoom from where one must not wait.
-func (s *Server) hasRoom(l net.Listener) bool {
-	s.mu.Lock()
-	ok := !s.down && !s.isFull()
-	s.mu.Unlock()
-	if !ok {
-		relay.Aside(l, func() { ok = s.waitForRoom() })
+// Ready is Wait from where one must not wait.
+func (a *acceptor) Ready() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.down && !a.isFull()
+}
+
+// Wait returns when one more connection may be accepted, and false if none will.
+func (a *acceptor) Wait() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for !a.down && a.isFull() {
+		a.room.Wait()
 	}
-	return ok
+	return !a.down
+}
+
+func (a *acceptor) Accepted(c net.Conn) {
+	a.pause.over()
+	a.ServeConn(c, a.listener)
+}
+
+func (a *acceptor) Failed(err error) error {
+	switch {
+	case a.isDown():
+		return ErrServerClosed
+	case endsListener(err):
+		return err
+	}
+	a.pause.wait(a.ctx, err)
+	return nil
 }
 
 // ServeConn serves one connection that was accepted elsewhere, by the name of listener,
@@ -178,24 +186,10 @@ func (s *Server) CloseListener(l net.Listener) error {
 	return in.Close()
 }
 
-// Leave takes the goroutine that serves c out of the event loop, if it is in one: from
-// then on it may wait. It returns c as an ordinary connection; see [Server.Prompt].
-func Leave(c net.Conn) net.Conn { return relay.Leave(c) }
-
 func (s *Server) isDown() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.down
-}
-
-// waitForRoom returns when one more connection may be accepted, and false if none will.
-func (s *Server) waitForRoom() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for !s.down && s.isFull() {
-		s.room.Wait()
-	}
-	return !s.down
 }
 
 // Shutdown stops accepting and waits until every connection has ended. When ctx ends

@@ -469,7 +469,7 @@ func TestResolveLiteral(t *testing.T) {
 // A listener is closed alone: its clients go on, and new ones are refused.
 func TestCloseListener(t *testing.T) {
 	s := &proxy.Server{
-		Prompt: os.Getenv(sockstest.OnGoroutines) == "",
+		NonBlocking: os.Getenv(sockstest.OnGoroutines) == "",
 		Policy: proxy.Policy{Route: func(context.Context, *proxy.Session) (proxy.Route, error) {
 			return proxy.Route{Egress: &egress.Direct{}}, nil
 		}},

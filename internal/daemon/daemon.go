@@ -102,11 +102,11 @@ func New(c *config.Config, stderr io.Writer, o Options) *Daemon {
 	d.telemetry = d.newTelemetry(c.Log)
 	d.leaks = leaks.New(d.log, func(client netip.AddrPort) string { return d.telemetry.Redactor().Client(client) })
 	d.server = &proxy.Server{
-		Prompt:    true, // rules and limits are in memory
-		PolicyFor: func(ses *proxy.Session) *proxy.Policy { return d.current.Load().policies[ses.Listener] },
-		Closed:    d.closed,
-		MaxConns:  conns,
-		Log:       d.log,
+		NonBlocking: true, // rules and limits are in memory
+		PolicyFor:   func(ses *proxy.Session) *proxy.Policy { return d.current.Load().policies[ses.Listener] },
+		Closed:      d.closed,
+		MaxConns:    conns,
+		Log:         d.log,
 	}
 	return d
 }

@@ -80,7 +80,7 @@ func (f *Front) Prepare(ctx context.Context, ses *proxy.Session, c net.Conn) (ne
 	if first[0] != tlsHandshake {
 		return nil, ErrNotTLS
 	}
-	secure := tls.Server(&begun{proxy.Leave(c), first}, f.TLS) // which has much to compute
+	secure := tls.Server(&begun{c, first}, f.TLS)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		if f.TLS.ClientAuth == tls.RequireAndVerifyClientCert && err.Error() == noCertificate {
 			return nil, ErrNoCert

@@ -22,22 +22,13 @@ var helpers = map[string]func(l net.Listener, target string){
 	"rush": rush,
 	"front": func(l net.Listener, target string) {
 		e, to := new(Engine), netip.MustParseAddrPort(target)
-		err := e.Listen(l).Each(func(part net.Listener) error {
-			for {
-				client, err := part.Accept()
-				if err != nil {
-					return err
-				}
-				e.Go(client, func() {
-					server, _, err := Connect(client, to, time.Now().Add(patience))
-					if err != nil {
-						panic(err)
-					}
-					e.Start(Pair{Client: client, Server: server, Idle: time.Hour})
-				})
+		panic(e.Listen(l).Serve(handling(e, func(client net.Conn) {
+			server, _, err := Connect(client, to, time.Now().Add(patience))
+			if err != nil {
+				panic(err)
 			}
-		})
-		panic(err)
+			e.Start(Pair{Client: client, Server: server, Idle: time.Hour})
+		}), true))
 	},
 }
 

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -72,22 +73,16 @@ func TestHelp(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := e.Listen(tcp)
-	accepted := make(chan *eventLoop)
+	loops := make(chan *eventLoop)
 	resume := make(chan struct{})
 	ended := make(chan error)
 	go func() {
-		ended <- in.Each(func(part net.Listener) error {
-			for {
-				c, err := part.Accept()
-				if err != nil {
-					return nil
-				}
-				l := c.(*sock).task.loop
-				e.Go(c, func() { c.Close() })
-				accepted <- l // and nothing else moves in this loop
-				<-resume
-			}
-		})
+		ended <- in.Serve(accepted(func(c net.Conn) {
+			l := c.(*sock).task.loop
+			e.Go(c, func() { c.Close() })
+			loops <- l // and nothing else moves in this loop
+			<-resume
+		}), true)
 	}()
 	dial := func() {
 		t.Helper()
@@ -98,14 +93,14 @@ func TestHelp(t *testing.T) {
 		t.Cleanup(func() { c.Close() })
 	}
 	dial()
-	first := <-accepted
+	first := <-loops
 	if first.place != 0 {
 		t.Fatalf("loop %d accepts, of one", first.place)
 	}
 	dial() // the first loop does not come to it
 	e.loops.acceptance.helpers.Store(1)
 	e.loops.all[1].knock()
-	if l := <-accepted; l.place != 1 {
+	if l := <-loops; l.place != 1 {
 		t.Fatalf("loop %d accepts, which is busy", l.place)
 	}
 	e.loops.acceptance.helpers.Store(0)
@@ -114,13 +109,13 @@ func TestHelp(t *testing.T) {
 	resume <- struct{}{}
 	for range 20 {
 		dial()
-		if l := <-accepted; l.place != 0 {
+		if l := <-loops; l.place != 0 {
 			t.Errorf("loop %d accepts, which is not to help any more", l.place)
 		}
 		resume <- struct{}{}
 	}
 	in.Close()
-	if err := <-ended; err != nil {
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
 	}
 }

@@ -10,6 +10,23 @@
 // none takes a part for the whole; but a side that has been given the other's end keeps
 // what is still under way to it. Unix sockets have no reset and are closed.
 //
+// What leads to a relay, such as a handshake, may run in the event loop that will run the
+// relay, which saves the wake-ups of threads that are more than half of what a short connection
+// costs. It is straight-line code all the same: where it would have to wait for its connection,
+// the loop goes on with something else. The life of such a connection:
+//
+//	l := engine.Listen(tcp)     // l owns tcp
+//	l.Serve(handler, true)      // each loop accepts, and calls Accepted with c: c is the handler's
+//	engine.Go(c, f)             // f serves c, in the loop of c. It must not wait for anything but c
+//	Await(c, deadline, begin)   // f waits for an answer from elsewhere, and the loop goes on
+//	Connect(c, to, deadline)    // f gets a connection of the same loop, which is f's to close
+//	Leave(c)                    // f is an ordinary goroutine from here on, and may wait for anything
+//	engine.Start(Pair{c, ...})  // both connections are the relay's. f returns
+//	Done(result)                // both are closed, and the relay is forgotten
+//
+// Without a loop (another listener, another system, after Leave) Go starts a goroutine, InLoop
+// is false, and the rest is the same.
+//
 // Two engines stand behind the same few lines. The portable one has two goroutines
 // for each relay and takes any [net.Conn]. On Linux two plain TCP or Unix stream
 // sockets are handed to an event loop instead, where an idle relay holds its two

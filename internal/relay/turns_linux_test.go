@@ -101,35 +101,29 @@ func TestRelaysComeBeforeNewcomers(t *testing.T) {
 			for range burst {
 				visitor(t, tcp.Addr().String())
 			}
-			accepted, begun := 0, 0 // in the loop
+			came, begun := 0, 0 // in the loop
 			in := e.Listen(tcp)
 			var ended sync.WaitGroup
 			ended.Go(func() {
-				_ = in.Each(func(part net.Listener) error {
-					for {
-						c, err := part.Accept()
-						if err != nil {
-							return err
-						}
-						accepted++
-						e.Go(c, func() { begun++; c.Close() })
-					}
-				})
+				_ = in.Serve(accepted(func(c net.Conn) {
+					came++
+					e.Go(c, func() { begun++; c.Close() })
+				}), true)
 			})
 			t.Cleanup(func() { l.release(); in.Close(); ended.Wait() })
 			l.awaitPost()
 			for messages := int64(1); begun < burst; messages++ {
-				before, began := accepted, begun
+				before, began := came, begun
 				if test.lasting {
 					l.sendOne(j)
 				}
 				l.round()
-				if accepted-before > test.accepts || begun-began > test.most {
-					t.Fatalf("%d connections were accepted and %d begun in one round", accepted-before, begun-began)
+				if came-before > test.accepts || begun-began > test.most {
+					t.Fatalf("%d connections were accepted and %d begun in one round", came-before, begun-began)
 				}
 				if test.lasting {
 					if up, _ := j.relay.Bytes(); up != messages {
-						t.Fatalf("%d of %d messages passed on after %d connections", up, messages, accepted)
+						t.Fatalf("%d of %d messages passed on after %d connections", up, messages, came)
 					}
 				}
 			}

@@ -164,7 +164,7 @@ const OnGoroutines = "SOCKSTEST_GOROUTINES"
 // Route leads to out unless s has one, and must not wait.
 func Serve(tb testing.TB, s *proxy.Server, out egress.Egress) string {
 	tb.Helper()
-	s.Prompt = os.Getenv(OnGoroutines) == ""
+	s.NonBlocking = os.Getenv(OnGoroutines) == ""
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)

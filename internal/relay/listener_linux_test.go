@@ -47,6 +47,19 @@ func startFromTask(e *Engine, p Pair) *Relay {
 	return <-started
 }
 
+// accepted is a [Handler] that takes everything, and ends with the first error.
+type accepted func(c net.Conn)
+
+func (accepted) Ready() bool            { return true }
+func (accepted) Wait() bool             { return true }
+func (f accepted) Accepted(c net.Conn)  { f(c) }
+func (accepted) Failed(err error) error { return err }
+
+// handling returns a Handler that serves each connection by serve, in its loop.
+func handling(e *Engine, serve func(net.Conn)) Handler {
+	return accepted(func(c net.Conn) { e.Go(c, func() { serve(c) }) })
+}
+
 // frontend accepts in the loops of an engine, and runs serve for each client.
 func frontend(t *testing.T, e *Engine, serve func(net.Conn)) (address string) {
 	t.Helper()
@@ -57,17 +70,8 @@ func frontend(t *testing.T, e *Engine, serve func(net.Conn)) (address string) {
 	in := e.Listen(l)
 	var ended sync.WaitGroup
 	ended.Go(func() {
-		err := in.Each(func(l net.Listener) error {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return err
-				}
-				e.Go(c, func() { serve(c) })
-			}
-		})
-		if !errors.Is(err, net.ErrClosed) {
-			t.Errorf("Each returned %v", err)
+		if err := in.Serve(handling(e, serve), true); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Serve returned %v", err)
 		}
 	})
 	t.Cleanup(func() { in.Close(); ended.Wait() })
@@ -582,8 +586,8 @@ func closedFarOfFile(t *testing.T, _ *Engine, c net.Conn, far *net.TCPConn) {
 	}
 }
 
-// An engine that was closed before a listener's loops begin does not leave Each waiting.
-func TestEachOfClosedEngine(t *testing.T) {
+// An engine that was closed before a listener's loops begin does not leave Serve waiting.
+func TestServeOfClosedEngine(t *testing.T) {
 	e := &Engine{Loops: 1}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

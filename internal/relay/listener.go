@@ -7,16 +7,6 @@ import (
 	"time"
 )
 
-// What leads to a relay, such as a handshake, may run in the event loop that will run the
-// relay. It is straight-line code all the same, which is called by [Engine.Go] and uses
-// its connection as any other code would; where it would have to wait for the client, the
-// loop goes on with something else. It must not wait for anything but its connections,
-// since nothing else in that loop moves meanwhile: first it calls [Leave], and from then
-// on is an ordinary goroutine.
-//
-// That saves the wake-ups of threads that Go's scheduler makes to serve a connection by a
-// goroutine, which are more than half of what a short connection costs.
-
 // Listener is a listener that event loops accept from, where it can be had so.
 type Listener struct {
 	net.Listener
@@ -27,25 +17,45 @@ type Listener struct {
 	closed bool
 }
 
+// Handler serves what a [Listener] accepts. Its methods may be called by several goroutines at
+// once. Ready and Accepted must not wait.
+type Handler interface {
+	// Ready reports whether one more connection may be accepted.
+	Ready() bool
+
+	// Wait returns true when Ready would, and false if no more connection is to be accepted.
+	Wait() bool
+
+	// Accepted takes c, which is the handler's to close; it calls [Engine.Go] to serve it.
+	Accepted(c net.Conn)
+
+	// Failed is called with the error of an Accept. It may wait before the next, and returns
+	// the error that Serve is to return, or nil to go on.
+	Failed(err error) error
+}
+
 // Listen makes a Listener of l, which it closes with itself.
 func (e *Engine) Listen(l net.Listener) *Listener { return &Listener{Listener: l, engine: e} }
 
-// Each calls f in each event loop with a listener to accept from, which f may use in no
-// other way but to wait [Aside]. For a listener that is not a plain TCP one, and where
-// there are no loops, it calls f once, with that listener, and connections are ordinary.
-// Each returns when f has returned everywhere, with the first error; an error in one
-// place closes the listener for all.
-func (l *Listener) Each(f func(net.Listener) error) error {
+// Serve accepts connections for h until h ends it or the listener fails, and closes the
+// listener. InLoops has event loops accept, where there are some and the listener is a plain
+// TCP one, so that connections are served in them; h does not notice the difference. Serve
+// returns what Failed returned, nil if Wait returned false.
+func (l *Listener) Serve(h Handler, inLoops bool) error {
+	defer l.Close()
+	if !inLoops {
+		return acceptOn(l.Listener, h)
+	}
 	parts := l.split()
 	if len(parts) == 0 {
-		return f(l.Listener)
+		return acceptOn(l.Listener, h)
 	}
 	var (
 		all   sync.WaitGroup
 		once  sync.Once
 		first error
 	)
-	fail := func(err error) {
+	end := func(err error) { // an end in one loop is the end in all
 		once.Do(func() { first = err })
 		l.Close()
 	}
@@ -53,17 +63,37 @@ func (l *Listener) Each(f func(net.Listener) error) error {
 		all.Add(1)
 		begun := inLoopOf(part, func() {
 			defer all.Done()
-			if err := f(part); err != nil {
-				fail(err)
-			}
+			end(acceptOn(part, h))
 		})
 		if !begun {
 			all.Done()
-			fail(net.ErrClosed)
+			end(net.ErrClosed)
 		}
 	}
 	all.Wait()
 	return first
+}
+
+// acceptOn is Serve for what one loop accepts from, or no loop.
+func acceptOn(l net.Listener, h Handler) error {
+	for {
+		for !h.Ready() {
+			more := false
+			aside(l, func() { more = h.Wait() })
+			if !more {
+				return nil
+			}
+		}
+		c, err := l.Accept()
+		if err == nil {
+			h.Accepted(c)
+			continue
+		}
+		aside(l, func() { err = h.Failed(err) })
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // split parts l among the loops, and takes its socket from Go's own poller, which would
@@ -107,8 +137,8 @@ func (e *Engine) Go(c net.Conn, f func()) {
 	}
 }
 
-// Aside calls f, which may wait. If l is accepted from in an event loop, that goes on.
-func Aside(l net.Listener, f func()) {
+// aside calls f, which may wait. If l is accepted from in an event loop, that goes on.
+func aside(l net.Listener, f func()) {
 	if !asideTask(l, f) {
 		f()
 	}
