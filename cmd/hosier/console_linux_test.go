@@ -121,7 +121,7 @@ func consoleNamesLeaks(t *testing.T, browser context.Context) {
 		return strings.Contains(inBrowser(t, browser, chromedp.Text(chromedp.CSS("main"))), "--socks5-hostname")
 	})
 	row := inBrowser(t, browser, chromedp.Evaluate[string](
-		`[...document.querySelectorAll('[data-list="who"] > tr')].map((e) => e.innerText).find((text) => text.includes("--socks5-hostname"))`))
+		`[...document.querySelectorAll('[data-list="sources"] > tr')].map((e) => e.innerText).find((text) => text.includes("--socks5-hostname"))`))
 	if !strings.HasPrefix(strings.TrimSpace(row), "curl") {
 		t.Errorf("the page says %q", row)
 	}

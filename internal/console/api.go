@@ -34,7 +34,8 @@ var topics = []*topic{
 		return c.connections(q)
 	}},
 	{"history", "The last hour by minute, the oldest first; the last one is not over", nil, history{}, func(_ context.Context, c *Console, _ query) any {
-		return history{filled(c.o.Source.History())}
+		minutes := filled(c.o.Source.History())
+		return history{minutes, charts(minutes)}
 	}},
 	{"failures", "The last connections that were refused, failed or were cut short, the latest first", []string{"limit"}, failureList{}, func(_ context.Context, c *Console, q query) any {
 		all := c.o.Source.Failures()
@@ -87,6 +88,7 @@ func topicNames() string {
 type (
 	history struct {
 		Minutes []telemetry.Minute `json:"minutes"`
+		Charts  []chart            `json:"charts"`
 	}
 	failureList struct {
 		Total    int               `json:"total"`

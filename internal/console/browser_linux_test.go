@@ -256,14 +256,14 @@ func TestLiveOverview(t *testing.T) {
 		f.leaks.Sources = f.leaks.Sources[:1]
 	})
 	var want []string
-	for _, c := range charts(history{b.history}) {
+	for _, c := range charts(b.history) {
 		for _, s := range c.Series {
 			want = append(want, s.Path)
 		}
-		want = append(want, c.Text())
+		want = append(want, c.Text)
 	}
 	b.until(`document.querySelector(".verdict").dataset.ready === "false"`)
-	got := `[...document.querySelectorAll(".chart")].flatMap((c) => [...[...c.querySelectorAll("[data-series]")].map((p) => p.getAttribute("d")), c.querySelector("desc").textContent]).join("|")`
+	got := `[...document.querySelectorAll(".chart")].flatMap((c) => [...[...c.querySelectorAll("[data-d]")].map((p) => p.getAttribute("d")), c.querySelector("desc").textContent]).join("|")`
 	b.until(fmt.Sprintf("%s === %q", got, strings.Join(want, "|")))
 	b.until(`document.querySelectorAll("[data-about=egresses] progress")[1].value === 80 && document.querySelectorAll("[data-about=leaks] li").length === 1`)
 

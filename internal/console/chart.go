@@ -10,38 +10,39 @@ import (
 )
 
 // A chart has a slot for each minute of an hour, in units of its picture. The latest minute
-// is at the right; web/words.js draws the same.
+// is at the right.
 const (
 	chartSlots  = 60
 	chartWidth  = 600
 	chartHeight = 120
 )
 
-// chart is a picture of what happened in the last hour.
+// chart is a picture of what happened in the last hour. Its texts are for people.
 type chart struct {
-	Title  string
-	Unit   string // "count", "bytes" or "ms"
-	Series []series
-	Top    float64 // value at the upper edge
-	Empty  bool    // there is nothing to see
+	Title  string   `json:"title"`
+	Top    string   `json:"top"`  // value at the upper edge
+	Text   string   `json:"text"` // what the picture shows
+	Empty  bool     `json:"empty"`
+	Series []series `json:"series"` // the first one is filled
+
+	top float64
 }
 
-// series is a line of a chart. The first one of a chart is filled.
+// series is a line of a chart.
 type series struct {
-	Name   string
-	Key    string // of the values in a Minute
-	Class  string // of its colours
-	Filled bool
-	Values []float64
-	Path   string
-	Last   float64 // of the last minute that is over
-	Peak   float64
+	Name  string `json:"name"`
+	Class string `json:"class"` // of its colours
+	Last  string `json:"last"`  // value of the last minute that is over
+	Path  string `json:"path"`  // of SVG, in a box of 600 by 120
+
+	values     []float64
+	last, peak float64
 }
 
 // charts are those of the overview.
-func charts(h history) []chart {
+func charts(minutes []telemetry.Minute) []chart {
+	minutes = minutes[max(0, len(minutes)-chartSlots):]
 	pick := func(f func(*telemetry.Minute) float64) []float64 {
-		minutes := h.Minutes[max(0, len(h.Minutes)-chartSlots):]
 		values := make([]float64, len(minutes))
 		for i := range minutes {
 			if v := f(&minutes[i]); v > 0 && !math.IsInf(v, 1) {
@@ -50,41 +51,47 @@ func charts(h history) []chart {
 		}
 		return values
 	}
-	quantiles := func(title, key string, of func(*telemetry.Minute) telemetry.Quantiles) chart {
+	quantiles := func(title string, of func(*telemetry.Minute) telemetry.Quantiles) chart {
 		return newChart(title, "ms",
-			series{Name: "95 of 100 within", Key: key + ".p95", Class: "main", Values: pick(func(m *telemetry.Minute) float64 { return of(m).P95 })},
-			series{Name: "half within", Key: key + ".p50", Class: "more", Values: pick(func(m *telemetry.Minute) float64 { return of(m).P50 })})
+			series{Name: "95 of 100 within", Class: "main", values: pick(func(m *telemetry.Minute) float64 { return of(m).P95 })},
+			series{Name: "half within", Class: "more", values: pick(func(m *telemetry.Minute) float64 { return of(m).P50 })})
 	}
 	return []chart{
 		newChart("Connections a minute", "count",
-			series{Name: "ended", Key: "connections", Class: "main", Values: pick(func(m *telemetry.Minute) float64 { return float64(m.Connections) })},
-			series{Name: "refused or failed", Key: "failed", Class: "bad", Values: pick(func(m *telemetry.Minute) float64 { return float64(m.Failed) })}),
+			series{Name: "ended", Class: "main", values: pick(func(m *telemetry.Minute) float64 { return float64(m.Connections) })},
+			series{Name: "refused or failed", Class: "bad", values: pick(func(m *telemetry.Minute) float64 { return float64(m.Failed) })}),
 		newChart("Bytes a minute", "bytes",
-			series{Name: "down to clients", Key: "down", Class: "main", Values: pick(func(m *telemetry.Minute) float64 { return float64(m.Down) })},
-			series{Name: "up to targets", Key: "up", Class: "more", Values: pick(func(m *telemetry.Minute) float64 { return float64(m.Up) })}),
-		quantiles("Handshake", "handshake", func(m *telemetry.Minute) telemetry.Quantiles { return m.Handshake }),
-		quantiles("Way out answers", "connect", func(m *telemetry.Minute) telemetry.Quantiles { return m.Connect }),
-		quantiles("First byte", "first_byte", func(m *telemetry.Minute) telemetry.Quantiles { return m.FirstByte }),
+			series{Name: "down to clients", Class: "main", values: pick(func(m *telemetry.Minute) float64 { return float64(m.Down) })},
+			series{Name: "up to targets", Class: "more", values: pick(func(m *telemetry.Minute) float64 { return float64(m.Up) })}),
+		quantiles("Handshake", func(m *telemetry.Minute) telemetry.Quantiles { return m.Handshake }),
+		quantiles("Way out answers", func(m *telemetry.Minute) telemetry.Quantiles { return m.Connect }),
+		quantiles("First byte", func(m *telemetry.Minute) telemetry.Quantiles { return m.FirstByte }),
 	}
 }
 
 func newChart(title, unit string, all ...series) chart {
-	c := chart{Title: title, Unit: unit, Series: all}
+	c := chart{Title: title, Series: all}
 	most := 0.0
 	for i := range all {
 		s := &all[i]
-		for _, v := range s.Values {
-			s.Peak = math.Max(s.Peak, v)
+		for _, v := range s.values {
+			s.peak = math.Max(s.peak, v)
 		}
-		if len(s.Values) > 1 {
-			s.Last = s.Values[len(s.Values)-2]
+		if len(s.values) > 1 {
+			s.last = s.values[len(s.values)-2]
 		}
-		most = math.Max(most, s.Peak)
+		most = math.Max(most, s.peak)
 	}
-	c.Empty, c.Top = most == 0, roundUp(most, unit)
+	c.Empty, c.top = most == 0, roundUp(most, unit)
+	c.Top, c.Text = measure(c.top, unit), "Nothing in the last hour."
+	var parts []string
 	for i := range all {
-		all[i].Filled = i == 0
-		all[i].Path = path(all[i].Values, c.Top, i == 0)
+		s := &all[i]
+		s.Last, s.Path = measure(s.last, unit), path(s.values, c.top, i == 0)
+		parts = append(parts, fmt.Sprintf("%s: %s in the last full minute, at most %s.", s.Name, s.Last, measure(s.peak, unit)))
+	}
+	if !c.Empty {
+		c.Text = strings.Join(parts, " ")
 	}
 	return c
 }
@@ -143,24 +150,12 @@ func path(values []float64, top float64, filled bool) string {
 func coordinate(f float64) string { return strconv.FormatFloat(math.Floor(f*10+0.5)/10, 'f', -1, 64) }
 
 // measure is a value of a chart, for people.
-func (c chart) Measure(v float64) string {
-	switch c.Unit {
+func measure(v float64, unit string) string {
+	switch unit {
 	case "bytes":
 		return size(v)
 	case "ms":
 		return millis(v)
 	}
 	return count(int64(v))
-}
-
-// Text says what the picture shows.
-func (c chart) Text() string {
-	if c.Empty {
-		return "Nothing in the last hour."
-	}
-	var parts []string
-	for _, s := range c.Series {
-		parts = append(parts, fmt.Sprintf("%s: %s in the last full minute, at most %s.", s.Name, c.Measure(s.Last), c.Measure(s.Peak)))
-	}
-	return strings.Join(parts, " ")
 }

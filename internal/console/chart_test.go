@@ -3,6 +3,7 @@ package console
 import (
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -61,22 +62,32 @@ func TestRoundUp(t *testing.T) {
 	}
 }
 
+// someHistories are usual ones, and those that charts may break on.
+func someHistories() [][]telemetry.Minute {
+	busy := newFake(0).history
+	huge := slices.Clone(busy[:5])
+	huge[2].Up, huge[3].Down, huge[1].Connections = math.MaxInt64, 1<<60, math.MaxInt32
+	huge[4].Connect = telemetry.Quantiles{P50: 1e9, P95: 1e12}
+	long := append(slices.Clone(busy), busy...)
+	bad := []telemetry.Minute{{Up: -5, Connect: telemetry.Quantiles{P50: math.NaN(), P95: math.Inf(1)}, Handshake: telemetry.Quantiles{P50: -1, P95: math.Inf(-1)}}, {}}
+	return [][]telemetry.Minute{busy, busy[:1], busy[:2], busy[20:27], make([]telemetry.Minute, 60), {}, huge, long, {{Failed: 1}, {}, {Failed: 3}}, bad}
+}
+
 // Whatever the history, a picture stays inside its frame, and says what it shows.
 func TestChartsStayInside(t *testing.T) {
-	bad := []telemetry.Minute{{Up: -5, Connect: telemetry.Quantiles{P50: math.NaN(), P95: math.Inf(1)}, Handshake: telemetry.Quantiles{P50: -1, P95: math.Inf(-1)}}, {}}
-	for i, h := range append(someHistories(), bad) {
-		all := charts(history{h})
+	for i, h := range someHistories() {
+		all := charts(h)
 		if len(all) != 5 {
 			t.Fatalf("%d charts", len(all))
 		}
 		for _, c := range all {
 			for _, s := range c.Series {
 				checkPath(t, s.Path)
-				if math.IsNaN(s.Peak) || math.IsInf(s.Peak, 0) || s.Peak > c.Top || s.Last > s.Peak {
-					t.Errorf("history %d: %s: %s: %v, at most %v of %v", i, c.Title, s.Name, s.Last, s.Peak, c.Top)
+				if math.IsNaN(s.peak) || math.IsInf(s.peak, 0) || s.peak > c.top || s.last > s.peak {
+					t.Errorf("history %d: %s: %s: %v, at most %v of %v", i, c.Title, s.Name, s.last, s.peak, c.top)
 				}
 			}
-			if text := c.Text(); c.Empty != (text == "Nothing in the last hour.") || strings.Contains(text, "NaN") {
+			if text := c.Text; c.Empty != (text == "Nothing in the last hour.") || strings.Contains(text, "NaN") {
 				t.Errorf("history %d: %s: %v, %s", i, c.Title, c.Empty, text)
 			}
 		}
@@ -110,9 +121,9 @@ func TestChartsEmpty(t *testing.T) {
 		history []telemetry.Minute
 		empty   bool
 	}{"none": {nil, true}, "zeros": {make([]telemetry.Minute, chartSlots), true}, "busy": {newFake(0).history, false}} {
-		for _, c := range charts(history{tt.history}) {
-			if c.Empty != tt.empty || c.Top <= 0 {
-				t.Errorf("%s: %s: %v, up to %v", name, c.Title, c.Empty, c.Top)
+		for _, c := range charts(tt.history) {
+			if c.Empty != tt.empty || c.top <= 0 {
+				t.Errorf("%s: %s: %v, up to %v", name, c.Title, c.Empty, c.top)
 			}
 		}
 	}

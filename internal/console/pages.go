@@ -56,7 +56,7 @@ var templates = parseTemplates()
 
 func parseTemplates() map[string]*template.Template {
 	layout := template.Must(template.New("layout.html").Funcs(template.FuncMap{
-		"blank": blank, "charts": charts, "clock": clock, "join": join, "lines": lines, "millis": millis, "since": since,
+		"blank": blank, "clock": clock, "join": join, "lines": lines, "millis": millis, "since": since,
 		"stamp": stamp, "text": visible, "count": anyCount, "size": size[int64], "reverse": reverse,
 		"set": isSet, "unset": isUnset,
 	}).ParseFS(web, "web/layout.html", "web/parts.html"))

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"hosier/internal/telemetry"
 )
 
 func TestWords(t *testing.T) {
@@ -74,41 +72,10 @@ const input = JSON.parse(require("node:fs").readFileSync(0));
 import("data:text/javascript;base64," + input.script).then((w) => process.stdout.write(JSON.stringify({
   sizes: input.numbers.map(w.size), counts: input.numbers.map((n) => w.count(Math.floor(n))), millis: input.numbers.map(w.millis),
   ages: input.numbers.map((n) => w.age(0, n)), texts: input.texts.map(w.visible),
-  charts: input.histories.map((h) => input.charts.map((c) => {
-    const drawn = w.chart(h, c.unit, c.keys);
-    return {top: drawn.top, empty: drawn.empty, text: w.text(drawn, c.names), last: drawn.series.map((s) => s.last), paths: drawn.series.map((s) => s.path)};
-  })),
 })));
 `
 
-// drawn is a chart, as people see it.
-type drawn struct {
-	Top   string   `json:"top"`
-	Empty bool     `json:"empty"`
-	Text  string   `json:"text"`
-	Last  []string `json:"last"`
-	Paths []string `json:"paths"`
-}
-
-func drawnOf(c chart) drawn {
-	d := drawn{Top: c.Measure(c.Top), Empty: c.Empty, Text: c.Text()}
-	for _, s := range c.Series {
-		d.Last, d.Paths = append(d.Last, c.Measure(s.Last)), append(d.Paths, s.Path)
-	}
-	return d
-}
-
-// someHistories are usual ones, and those that charts may break on.
-func someHistories() [][]telemetry.Minute {
-	busy := newFake(0).history
-	huge := slices.Clone(busy[:5])
-	huge[2].Up, huge[3].Down, huge[1].Connections = math.MaxInt64, 1<<60, math.MaxInt32
-	huge[4].Connect = telemetry.Quantiles{P50: 1e9, P95: 1e12}
-	long := append(slices.Clone(busy), busy...)
-	return [][]telemetry.Minute{busy, busy[:1], busy[:2], busy[20:27], make([]telemetry.Minute, 60), {}, huge, long, {{Failed: 1}, {}, {Failed: 3}}}
-}
-
-// The script writes and draws what the server does.
+// The script writes what the server does.
 func TestScriptAgrees(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -130,21 +97,8 @@ func TestScriptAgrees(t *testing.T) {
 	for i := range texts {
 		texts[i] = string([]rune(texts[i])) // as JSON has it
 	}
-	type keyed struct {
-		Unit  string   `json:"unit"`
-		Keys  []string `json:"keys"`
-		Names []string `json:"names"`
-	}
-	var specs []keyed
-	for _, c := range charts(history{}) {
-		k := keyed{Unit: c.Unit}
-		for _, s := range c.Series {
-			k.Keys, k.Names = append(k.Keys, s.Key), append(k.Names, s.Name)
-		}
-		specs = append(specs, k)
-	}
 	input, err := json.Marshal(map[string]any{
-		"script": base64.StdEncoding.EncodeToString(script), "numbers": numbers, "texts": texts, "histories": someHistories(), "charts": specs,
+		"script": base64.StdEncoding.EncodeToString(script), "numbers": numbers, "texts": texts,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -155,10 +109,7 @@ func TestScriptAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type written struct {
-		Sizes, Counts, Millis, Ages, Texts []string
-		Charts                             [][]drawn
-	}
+	type written struct{ Sizes, Counts, Millis, Ages, Texts []string }
 	var got, want written
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatal(err)
@@ -174,13 +125,6 @@ func TestScriptAgrees(t *testing.T) {
 	}
 	for _, s := range texts {
 		want.Texts = append(want.Texts, visible(s))
-	}
-	for _, h := range someHistories() {
-		var all []drawn
-		for _, c := range charts(history{h}) {
-			all = append(all, drawnOf(c))
-		}
-		want.Charts = append(want.Charts, all)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-server +script\n%s", diff)

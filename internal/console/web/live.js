@@ -1,7 +1,7 @@
 // Keeps a page up to date. Each event of the stream has the JSON that the API gives, and
 // this puts its values where the server put them: it copies rows that the server made and
 // sets text, never HTML.
-import {age, chart, count, field, millis, size, text, visible} from "./words.js";
+import {age, count, field, millis, size, visible} from "./words.js";
 
 const body = document.body, state = document.getElementById("state"), pause = document.getElementById("pause");
 const skew = Date.now() - Number(body.dataset.now); // of this clock
@@ -53,6 +53,7 @@ function own(el, attribute) {
 function fill(el, object) {
   for (const e of own(el, "data-f")) write(e, field(object, e.dataset.f));
   for (const e of own(el, "data-set")) e.dataset[e.dataset.set] = field(object, e.dataset.set);
+  for (const e of own(el, "data-d")) e.setAttribute("d", field(object, e.dataset.d));
   for (const e of own(el, "data-value")) e.value = field(object, e.dataset.value);
   for (const e of own(el, "data-if")) e.hidden = !isThere(field(object, e.dataset.if));
   for (const e of own(el, "data-unless")) e.hidden = isThere(field(object, e.dataset.unless));
@@ -107,27 +108,12 @@ function goneFrom(row) {
   }
 }
 
-function drawCharts(section, minutes) {
-  for (const figure of section.querySelectorAll("[data-unit]")) {
-    const paths = [...figure.querySelectorAll("[data-series]")];
-    const c = chart(minutes, figure.dataset.unit, paths.map((p) => p.dataset.series));
-    c.series.forEach((s, i) => paths[i].setAttribute("d", s.path));
-    figure.querySelectorAll("[data-last]").forEach((e, i) => setText(e, c.series[i].last));
-    const top = figure.querySelector("[data-top]");
-    setText(top, c.top);
-    top.hidden = c.empty;
-    setText(figure.querySelector("[data-text]"), text(c, paths.map((p) => p.dataset.name)));
-    figure.querySelector("[data-nothing]").hidden = !c.empty;
-  }
-}
-
 const sections = [...document.querySelectorAll("[data-about]")];
 const shown = new Map(); // what was told last, by section
 
 function show(section, told) {
   shown.set(section, told);
   fill(section, told);
-  if (told.minutes) drawCharts(section, told.minutes);
 }
 
 // What a list held back comes when it does not hold any more.
