@@ -41,8 +41,8 @@ var mayImport = map[string][]string{
 	"internal/via":       {"socks", "internal/rules"},
 	"internal/policy":    {"socks", "egress", "egress/tor", "internal/config", "internal/fair", "internal/leaks", "internal/page", "internal/rules", "internal/users", "internal/via"},
 	"internal/page":      {"socks"},
-	"internal/config":    {"socks", "resolver", "internal/rules", "internal/via"}, // and go-toml
-	"internal/telemetry": {"socks", "egress", "proxy", "internal/printable"},      // and client_golang
+	"internal/config":    {"socks", "resolver", "internal/rules", "internal/via"},        // and go-toml
+	"internal/telemetry": {"socks", "egress", "proxy", "resolver", "internal/printable"}, // and client_golang
 	"internal/admin":     {"internal/private"},
 	"internal/daemon":    {"*"},                                                                                       // and nobody but cmd imports it
 	"internal/console":   {"egress/tor", "internal/config", "internal/leaks", "internal/rules", "internal/telemetry"}, // types that it shows; daemon fills them in

@@ -42,7 +42,7 @@ func (e *entry) until(then time.Time) *entry {
 
 // cost is about what e takes of memory.
 func (e *entry) cost() int {
-	n := entryCost + len(e.name) + len(e.group) + 24*len(e.addrs)
+	n := entryCost + len(e.name) + len(e.group) + 24*len(e.addrs) + len(e.wire)
 	for _, s := range e.names {
 		n += 16 + len(s)
 	}

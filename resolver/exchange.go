@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -50,16 +51,15 @@ type exchange struct {
 
 	mu      sync.Mutex
 	ended   bool
-	asked   int // attempts begun
-	open    int // attempts without an outcome
-	failed  map[*upstream]bool
+	asked   int                     // attempts begun
+	open    int                     // attempts without an outcome
+	failed  map[*upstream]error     // why each does not answer
 	tried   map[*upstream]time.Time // when each was asked first; nil: there is but one
 	cancels []func()
 	timer   *time.Timer
 	begun   time.Time
 	wait    time.Duration
-	last    *upstream // the server of err, or the one asked last
-	err     error
+	last    *upstream // that failed, or was asked
 }
 
 // start asks the first server. done is called once, and not with a lock held.
@@ -70,7 +70,7 @@ func (x *exchange) start() {
 		return
 	}
 	x.begun, x.wait = time.Now(), raceAfter
-	x.failed = make(map[*upstream]bool)
+	x.failed = make(map[*upstream]error)
 	if len(x.servers) > 1 {
 		x.tried = make(map[*upstream]time.Time)
 	}
@@ -88,9 +88,10 @@ func (x *exchange) tick() {
 	}
 	left := x.limit - time.Since(x.begun)
 	if left <= 0 {
-		err, last := errTimeout, x.last
+		last := x.last
+		err := x.verdict(last, errTimeout)
 		for _, s := range x.servers {
-			if !x.failed[s] {
+			if x.failed[s] == nil {
 				s.mute()
 				s.failures.Add(1)
 			}
@@ -127,7 +128,7 @@ func (x *exchange) next() *upstream {
 	for range x.servers {
 		s := x.servers[x.asked%len(x.servers)]
 		x.asked++
-		if !x.failed[s] {
+		if x.failed[s] == nil {
 			return s
 		}
 	}
@@ -175,7 +176,7 @@ func (x *exchange) passOver(s *upstream) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for other, asked := range x.tried {
-		if other != s && !x.ended && !x.failed[other] && time.Since(asked) >= raceAfter {
+		if other != s && !x.ended && x.failed[other] == nil && time.Since(asked) >= raceAfter {
 			other.mute()
 		}
 	}
@@ -190,9 +191,11 @@ func (x *exchange) fail(s *upstream, err error) {
 	}
 	s.failures.Add(1)
 	x.open--
-	x.failed[s] = true
-	x.err, x.last = err, s
+	x.failed[s], x.last = err, s
 	all := len(x.failed) == len(x.servers)
+	if all {
+		err = x.verdict(s, err)
+	}
 	open := x.open
 	x.mu.Unlock()
 	switch {
@@ -201,6 +204,21 @@ func (x *exchange) fail(s *upstream, err error) {
 	case open == 0:
 		x.attempt()
 	}
+}
+
+// verdict is err, of the server s, with what the others said that were asked. x.mu is held.
+func (x *exchange) verdict(s *upstream, err error) error {
+	for _, other := range x.servers {
+		if _, asked := x.tried[other]; other == s || !asked {
+			continue
+		}
+		why := x.failed[other]
+		if why == nil {
+			why = errTimeout
+		}
+		err = fmt.Errorf("%w; %v: %v", err, other, why)
+	}
+	return err
 }
 
 // end reports the outcome, the first time it is called.

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -419,5 +420,47 @@ func TestWatchedDoesNotWait(t *testing.T) {
 	close(release)
 	if got := <-got; got != "three" || changes != 1 {
 		t.Errorf("%q, %d changes", got, changes)
+	}
+}
+
+// The error has what each server said that was asked, and is of the kind that the last one was.
+func TestVerdicts(t *testing.T) {
+	refused, failed := RCodeError(dnsmessage.RCodeRefused), RCodeError(dnsmessage.RCodeServerFailure)
+	for name, test := range map[string]struct {
+		outcomes []error // of each server; nil is silent
+		want     string
+		is       error
+		timeout  bool
+	}{
+		"one":                      {[]error{refused}, "lookup x.test on 192.0.2.1:53: the server refused the question (REFUSED)", refused, false},
+		"one silent":               {[]error{nil}, "lookup x.test on 192.0.2.1:53: no answer in time", errTimeout, true},
+		"two":                      {[]error{refused, failed}, "lookup x.test on 192.0.2.2:53: server failure (SERVFAIL); 192.0.2.1:53: the server refused the question (REFUSED)", failed, false},
+		"the second silent":        {[]error{refused, nil}, "lookup x.test on 192.0.2.2:53: no answer in time; 192.0.2.1:53: the server refused the question (REFUSED)", errTimeout, true},
+		"two silent, and a third":  {[]error{nil, nil, failed}, "", errTimeout, true},
+		"descriptors and a server": {[]error{failed, syscall.EMFILE}, "lookup x.test: too many open files; 192.0.2.1:53: server failure (SERVFAIL)", syscall.EMFILE, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &Resolver{NoHosts: true, upstreams: map[Server]*upstream{}}
+				for i, err := range test.outcomes {
+					s := Server{Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(1 + i)}), 53)}
+					f := &fake{asked: map[question]int{}, silence: err == nil, answer: func(question) (records, error) { return records{}, err }}
+					r.Servers, r.upstreams[s] = append(r.Servers, s), &upstream{Server: s, transport: f}
+				}
+				_, err := r.Lookup(t.Context(), "x.test", A)
+				if test.want != "" && fmt.Sprint(err) != test.want {
+					t.Errorf("%v, want %s", err, test.want)
+				}
+				for _, s := range r.Servers {
+					if !strings.Contains(fmt.Sprint(err), s.String()) && !errors.Is(err, syscall.EMFILE) {
+						t.Errorf("%v does not name %v", err, s)
+					}
+				}
+				timeout := net.Error(nil)
+				if !errors.Is(err, test.is) || (errors.As(err, &timeout) && timeout.Timeout()) != test.timeout {
+					t.Errorf("%v is of another kind", err)
+				}
+			})
+		})
 	}
 }

@@ -119,7 +119,9 @@ func (t *httpsTransport) exchange(ctx context.Context, q *query) (records, error
 	if truncated || errors.Is(err, errNotAnswer) {
 		err = errMalformed
 	}
-	found.ttl = max(0, found.ttl-age(answer.Header))
+	old := age(answer.Header)
+	found.ttl = max(0, found.ttl-old)
+	eachTTL(found.wire, func(ttl uint32) uint32 { return less(ttl, uint32(old/time.Second)) })
 	return found, err
 }
 

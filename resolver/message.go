@@ -26,7 +26,7 @@ const (
 // Type is the type of the records that a question asks for.
 type Type = dnsmessage.Type
 
-// The types that the resolver knows.
+// The types that [View.Lookup] knows.
 const (
 	A    = dnsmessage.TypeA
 	AAAA = dnsmessage.TypeAAAA
@@ -35,8 +35,9 @@ const (
 
 // question is what one message asks. Its name is canonical.
 type question struct {
-	name string
-	typ  Type
+	name  string
+	typ   Type
+	whole bool // the answer is kept as a message
 }
 
 // Errors of answers that do not belong to the question, or are no answers at all.
@@ -46,7 +47,8 @@ var (
 	errReferral  = errors.New("the server does not ask others, and referred to them")
 )
 
-// RCodeError is an answer that reports a failure of the server (RFC 1035 section 4.1.1).
+// RCodeError is wrapped by the error of a lookup that a server failed: the code of its answer
+// (RFC 1035 section 4.1.1).
 type RCodeError dnsmessage.RCode
 
 func (e RCodeError) Error() string {
@@ -137,7 +139,7 @@ func appendQuery(q question, edns, pad bool) ([]byte, error) {
 	var opt dnsmessage.OPTResource
 	if pad {
 		const fixed = headerSize + 4 + 11 + 4 // question's type and class, OPT record, option's head
-		size := fixed + len(q.name) + 2
+		size := fixed + len(q.name) + 2       // of the root 1: one byte more of padding is no matter
 		opt.Options = []dnsmessage.Option{{
 			Code: 12,
 			Data: make([]byte, (paddingUnit-size%paddingUnit)%paddingUnit),
@@ -154,12 +156,14 @@ type records struct {
 	addrs []netip.Addr
 	names []string
 	ttl   time.Duration
+	wire  []byte // of a question whose answer is kept whole
+	found bool   // wire has records of the type asked for
 	// noName: the name does not exist (NXDOMAIN). Without it, and without addresses and
 	// names, the name exists but has no such record (NODATA).
 	noName bool
 }
 
-func (r *records) empty() bool { return len(r.addrs) == 0 && len(r.names) == 0 }
+func (r *records) empty() bool { return len(r.addrs) == 0 && len(r.names) == 0 && !r.found }
 
 // parseAnswer reads a message that answers q. truncated: the rest is to be had over TCP.
 // The error is errNotAnswer for what another message may still answer, a RCodeError, or
@@ -183,7 +187,12 @@ func parseAnswer(msg []byte, q question) (r records, truncated bool, err error) 
 	case h.Truncated:
 		return r, true, nil
 	}
-	if err := r.readAnswers(&p, q); err != nil {
+	if q.whole {
+		err = r.keepWhole(msg, q)
+	} else {
+		err = r.readAnswers(&p, q)
+	}
+	if err != nil {
 		return records{}, false, fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	if r.empty() {
@@ -215,6 +224,9 @@ func asks(p *dnsmessage.Parser, q question) bool {
 
 // sameName compares the name of a message, which ends in a dot, with a canonical one.
 func sameName(n dnsmessage.Name, name string) bool {
+	if name == "" {
+		return n.String() == "."
+	}
 	return int(n.Length) == len(name)+1 && lower(string(n.Data[:len(name)])) == name
 }
 

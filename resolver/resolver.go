@@ -18,7 +18,8 @@
 // A lookup that fails is a *net.DNSError, as of package net: IsNotFound is set if the name, or
 // a record of the type asked for, does not exist; IsTimeout if no server answered in time or
 // the context ended, whose error it wraps; IsTemporary for a server's failure. Its Server is
-// the one that was asked. An error that is no *net.DNSError is of this side: [ErrBusy],
+// the one that was asked last; of several that failed, Err has what each said. It wraps a
+// [ServerError]. An error that is no *net.DNSError is of this side: [ErrBusy],
 // net.ErrClosed after Close, errors.ErrUnsupported, or a syscall.Errno such as EMFILE.
 package resolver
 
@@ -195,7 +196,7 @@ func (e *entry) answer(name string, cached bool) (Answer, error) {
 		return a, fmt.Errorf("lookup %s: %w", name, e.err)
 	case e.err != nil:
 		return a, &net.DNSError{
-			UnwrapErr: e.err, Err: e.err.Error(), Name: name, Server: e.server,
+			UnwrapErr: &ServerError{e.server, e.err}, Err: e.err.Error(), Name: name, Server: e.server,
 			IsTimeout: errors.Is(e.err, errTimeout), IsTemporary: true,
 		}
 	case e.noName:
@@ -221,9 +222,24 @@ func isOurs(err error) bool {
 	return false
 }
 
+// notFound is the error for a name of which the server says why it has nothing; "" is no server.
 func notFound(name, server, why string) error {
-	return &net.DNSError{Err: why, Name: name, Server: server, IsNotFound: true}
+	err := &net.DNSError{Err: why, Name: name, Server: server, IsNotFound: true}
+	if server != "" {
+		err.UnwrapErr = &ServerError{server, errors.New(why)}
+	}
+	return err
 }
+
+// ServerError is wrapped by the errors of lookups that were a server's to answer, for those who
+// must not show names, but may show which server failed.
+type ServerError struct {
+	Server string // as [Server.String] has it, or "hosts file" and the like
+	Err    error  // what the server said, such as an [RCodeError], or how it could not be asked
+}
+
+func (e *ServerError) Error() string { return e.Server + ": " + e.Err.Error() }
+func (e *ServerError) Unwrap() error { return e.Err }
 
 // ask calls done with the entry for q: of the cache, or when a server has answered.
 func (v View) ask(q question, done func(e *entry, cached bool)) (cancel func()) {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"hosier/proxy"
+	"hosier/resolver"
 	"hosier/socks"
 )
 
@@ -129,6 +130,8 @@ func (w *wording) one(err error) (text string, more bool) {
 		return operations[e.Op], true
 	case *net.DNSError:
 		return lookup(e)
+	case resolver.RCodeError:
+		return e.Error(), false
 	case *net.AddrError, *net.ParseError, net.InvalidAddrError:
 		return "address cannot be used", false
 	case net.UnknownNetworkError:
@@ -141,12 +144,21 @@ func (w *wording) one(err error) (text string, more bool) {
 	return "", true
 }
 
+// lookup names the DNS server where package resolver does: one of the configuration, and
+// neither a client nor a target.
 func lookup(e *net.DNSError) (text string, more bool) {
+	text = "lookup"
+	var by *resolver.ServerError
+	if errors.As(e.UnwrapErr, &by) {
+		text += " by " + clean(by.Server, maxName)
+	}
 	switch {
 	case e.IsNotFound:
-		return "lookup: no such host", false
+		return text + ": no such host", false
 	case e.IsTimeout:
-		return "lookup: timed out", false
+		return text + ": timed out", false
+	case by != nil:
+		return text, true
 	}
 	return "lookup failed", true
 }

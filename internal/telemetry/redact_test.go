@@ -22,6 +22,7 @@ import (
 
 	"hosier/internal/printable"
 	"hosier/proxy"
+	"hosier/resolver"
 	"hosier/socks"
 )
 
@@ -44,6 +45,10 @@ func TestReason(t *testing.T) {
 		{"status", fmt.Errorf("CONNECT foo.test:80 through proxy x: %w", socks.HostUnreachable), "host unreachable"},
 		{"no-such-host", &net.OpError{Op: "dial", Err: &net.DNSError{Name: "foo.test", Server: "192.0.2.53:53", IsNotFound: true}}, "dial: lookup: no such host"},
 		{"dns-timeout", &net.DNSError{Name: "foo.test", IsTimeout: true}, "lookup: timed out"},
+		{"dns-no-such-host-by", failedLookup(true, errors.New("foo.test")), "lookup by 192.0.2.53:53: no such host"},
+		{"dns-code-by", failedLookup(false, resolver.RCodeError(2)), "lookup by 192.0.2.53:53: server failure (SERVFAIL)"},
+		{"dns-refused-by", failedLookup(false, syscall.ECONNREFUSED), "lookup by 192.0.2.53:53: connection refused"},
+		{"dns-unknown-by", failedLookup(false, errors.New("foo.test")), "lookup by 192.0.2.53:53"},
 		{"dns-server", &net.DNSError{Name: "foo.test", Err: "server misbehaving"}, "lookup failed"},
 		{"format", &socks.FormatError{Status: socks.GeneralFailure, Text: "host name is empty"}, "host name is empty"},
 		{"client-left", fmt.Errorf("%w: %w", proxy.ErrClientLeft, &net.OpError{Op: "read", Err: syscall.ECONNRESET}), "client broke the connection off: read: connection reset by peer"},
@@ -320,4 +325,9 @@ func TestListenerNames(t *testing.T) {
 			t.Errorf("%s is shown as %s, want %s", c.at, got, c.want)
 		}
 	}
+}
+
+// failedLookup is an error of package resolver.
+func failedLookup(notFound bool, err error) error {
+	return &net.DNSError{Name: "foo.test", Err: "foo.test", IsNotFound: notFound, UnwrapErr: &resolver.ServerError{Server: "192.0.2.53:53", Err: err}}
 }
