@@ -6,8 +6,10 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,43 +18,58 @@ import (
 
 const module = "hosier"
 
-// mayImport says which of our own packages each package may import outside its tests.
-// A package that is not here fails the test: ARCHITECTURE.md says where things belong.
-var mayImport = map[string][]string{
-	"socks":              {},
-	"resolver":           {},
-	"internal/relay":     {},
-	"internal/tornet":    {},
-	"internal/fair":      {},
-	"internal/printable": {},
-	"internal/private":   {},
-	"internal/logging":   {"internal/printable"},
-	"internal/users":     {"internal/fair"},
-	"internal/limits":    {"internal/fair"},
-	"internal/leaks":     {"socks", "internal/fair"},
-	"egress":             {"socks", "resolver"},
-	"egress/tor":         {"socks", "egress", "internal/fair", "internal/printable", "internal/private"},
-	"probe":              {"socks", "internal/printable"},
-	"proxy":              {"socks", "egress", "internal/relay", "internal/fair"},
-	"internal/sockstest": {"socks", "resolver", "egress", "proxy"},
-	"internal/load":      {"socks"},                 // not relay: the yardstick must not be made of what is measured
-	"internal/listen":    {"proxy", "internal/via"}, // and go-proxyproto
-	"internal/rules":     {"socks"},
-	"internal/via":       {"socks", "internal/rules"},
-	"internal/policy":    {"socks", "egress", "egress/tor", "internal/config", "internal/fair", "internal/leaks", "internal/page", "internal/rules", "internal/users", "internal/via"},
-	"internal/page":      {"socks"},
-	"internal/config":    {"socks", "resolver", "internal/rules", "internal/via"},        // and go-toml
-	"internal/telemetry": {"socks", "egress", "proxy", "resolver", "internal/printable"}, // and client_golang
-	"internal/admin":     {"internal/private"},
-	"internal/daemon":    {"*"},                                                                                       // and nobody but cmd imports it
-	"internal/console":   {"egress/tor", "internal/config", "internal/leaks", "internal/rules", "internal/telemetry"}, // types that it shows; daemon fills them in
-	"packaging/man":      {},
-	"cmd/hosier":         {"*"},
+// room is what the table in ARCHITECTURE.md says of a package.
+type room struct {
+	ours   []string // packages of ours that it may import outside its tests
+	all    bool     // it may import each of them
+	beyond []string // words in the paths of other modules that it may import
 }
 
-// stdOnly are the rooms of the library: nothing but the standard library and
-// golang.org/x comes in with them.
-var stdOnly = []string{"socks", "resolver", "proxy", "egress", "egress/tor", "probe", "internal/relay", "internal/fair", "internal/printable", "internal/private", "internal/rules", "internal/users", "internal/limits", "internal/leaks", "internal/logging"}
+// rooms reads the table of imports. A package that is not in it fails the tests: the page says
+// where things belong.
+func rooms(t *testing.T) map[string]room {
+	t.Helper()
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Imports\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	quoted := regexp.MustCompile("`([^`]+)`")
+	names := func(cell string) (all []string) {
+		for _, m := range quoted.FindAllStringSubmatch(cell, -1) {
+			all = append(all, m[1])
+		}
+		return all
+	}
+	table := map[string]room{}
+	for line := range strings.Lines(section) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 || !strings.HasPrefix(cells[1], " `") {
+			continue
+		}
+		r := room{ours: names(cells[2]), all: strings.TrimSpace(cells[2]) == "everything"}
+		if len(r.ours) == 0 && !r.all && strings.TrimSpace(cells[2]) != "nothing" {
+			t.Fatalf("the table says of %s: %q", cells[1], cells[2])
+		}
+		for word := range strings.SplitSeq(cells[3], ",") {
+			r.beyond = append(r.beyond, strings.TrimSpace(word))
+		}
+		for _, pkg := range names(cells[1]) {
+			table[pkg] = r
+		}
+	}
+	if len(table) < 20 {
+		t.Fatalf("only %d packages found in the table", len(table))
+	}
+	return table
+}
+
+// mayImport reports whether the room may import p, which is not ours.
+func (r room) mayImport(p string) bool {
+	host, _, _ := strings.Cut(p, "/")
+	return !strings.Contains(host, ".") || slices.ContainsFunc(r.beyond, func(word string) bool { return strings.Contains(p, word) })
+}
 
 // pure are the files of the codec. They must run without a world.
 var pure = map[string][]string{
@@ -108,21 +125,22 @@ func sources(t *testing.T) []source {
 }
 
 func TestImports(t *testing.T) {
+	table := rooms(t)
 	for _, s := range sources(t) {
-		may, known := mayImport[s.pkg]
+		r, known := table[s.pkg]
 		if !known {
-			t.Errorf("%s: the package is not in the table of arch_test.go", s.pkg)
+			t.Errorf("%s: the package is not in the table of ARCHITECTURE.md", s.pkg)
 			continue
 		}
 		for _, p := range s.imports {
 			ours, isOurs := strings.CutPrefix(p, module+"/")
 			switch {
-			case isOurs && !slices.Contains(may, ours) && !slices.Contains(may, "*"):
+			case isOurs && !slices.Contains(r.ours, ours) && !r.all:
 				t.Errorf("%s/%s imports %s, which its room may not", s.pkg, s.name, p)
 			case isOurs && ours == "cmd/hosier", isOurs && ours == "internal/daemon" && s.pkg != "cmd/hosier":
 				t.Errorf("%s/%s imports %s, which stands above it", s.pkg, s.name, ours)
-			case !isOurs && slices.Contains(stdOnly, s.pkg) && foreign(p):
-				t.Errorf("%s/%s imports %s: the library has the standard library and golang.org/x only", s.pkg, s.name, p)
+			case !isOurs && !r.mayImport(p):
+				t.Errorf("%s/%s imports %s, which its room may not: %v", s.pkg, s.name, p, r.beyond)
 			case slices.Contains(pure[s.pkg], s.name) && slices.Contains(worldly, p):
 				t.Errorf("%s/%s imports %s: the codec is pure", s.pkg, s.name, p)
 			}
@@ -130,17 +148,31 @@ func TestImports(t *testing.T) {
 	}
 }
 
-func foreign(p string) bool {
-	host, _, _ := strings.Cut(p, "/")
-	return strings.Contains(host, ".") && !strings.HasPrefix(p, "golang.org/x/")
-}
-
-// The table must not outlive what it speaks of.
+// The table must not outlive what it speaks of, nor allow what nobody needs.
 func TestImportTable(t *testing.T) {
 	all := sources(t)
-	for pkg := range mayImport {
-		if !slices.ContainsFunc(all, func(s source) bool { return s.pkg == pkg }) {
-			t.Errorf("%s is in the table of arch_test.go, and is no package", pkg)
+	for pkg, r := range rooms(t) {
+		used := map[string]bool{"std": true}
+		found := false
+		for _, s := range all {
+			if s.pkg != pkg {
+				continue
+			}
+			found = true
+			for _, p := range s.imports {
+				used[strings.TrimPrefix(p, module+"/")] = true
+				for _, word := range r.beyond {
+					used[word] = used[word] || strings.Contains(p, word)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("%s is in the table of ARCHITECTURE.md, and is no package", pkg)
+		}
+		for _, name := range slices.Concat(r.ours, r.beyond) {
+			if !used[name] {
+				t.Errorf("%s may import %s by the table, and does not", pkg, name)
+			}
 		}
 	}
 	for pkg, names := range pure {
