@@ -19,10 +19,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"hosier/internal/admin"
+	"hosier/internal/daemon"
 )
 
 const (
 	consoleTimeout = 10 * time.Second
+	linkPath       = "/api/v1/signin-links"
 
 	// openerTime is how long an opener may take to say that it cannot. One that goes on
 	// after that has become the browser.
@@ -69,10 +71,10 @@ func signInLink(ctx context.Context, dir, address string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("state directory (--state-dir): %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, consoleTimeout)
+	defer cancel()
 	if address == "" {
-		if address, err = findAdmin(ctx, dir); err != nil {
-			return "", err
-		}
+		return ownLink(ctx, dir)
 	}
 	network, at, err := adminAddress(address)
 	if err != nil {
@@ -90,20 +92,21 @@ func signInLink(ctx context.Context, dir, address string) (string, error) {
 	return askLink(ctx, network, at, dir, token)
 }
 
-// findAdmin asks the hosier of the state directory where its admin listener is.
-func findAdmin(ctx context.Context, dir string) (string, error) {
-	report, err := askStatus(ctx, dir)
-	switch {
-	case err != nil:
-		if none := (*notFound)(nil); errors.As(err, &none) && !errors.Is(err, fs.ErrPermission) {
-			err = fmt.Errorf("%w, or start one with hosier serve --admin 127.0.0.1:9180", err)
-		}
+// ownLink gets a link from the hosier of the state directory by its socket there.
+func ownLink(ctx context.Context, dir string) (string, error) {
+	resp, err := askControl(ctx, dir, http.MethodPost, linkPath)
+	if none := (*notFound)(nil); errors.As(err, &none) && !errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w, or start one with hosier serve --admin 127.0.0.1:9180", err)
+	}
+	if err != nil {
 		return "", err
-	case report.Admin == "":
-		return "", fmt.Errorf("the hosier of %s runs without an admin listener: start it with --admin 127.0.0.1:9180, "+
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusConflict {
+		return "", fmt.Errorf("the hosier of %s runs without an admin listener for browsers: start it with --admin 127.0.0.1:9180, "+
 			"or with admin = \"127.0.0.1:9180\" in its configuration file", dir)
 	}
-	return report.Admin, nil
+	return readLink(resp, daemon.ControlSocket(dir), dir)
 }
 
 // adminAddress reads what --admin of serve takes, and the URL that serve prints. The token
@@ -131,8 +134,6 @@ func isLoopbackHost(host string) bool {
 
 // askLink asks the admin listener itself.
 func askLink(ctx context.Context, network, address, dir string, token admin.Token) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, consoleTimeout)
-	defer cancel()
 	transport := &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -143,7 +144,7 @@ func askLink(ctx context.Context, network, address, dir string, token admin.Toke
 	if network == "unix" {
 		host = "hosier"
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+host+"/api/v1/signin-links", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+host+linkPath, nil)
 	if err != nil {
 		return "", fmt.Errorf("admin listener %s: %w", address, err)
 	}
@@ -153,8 +154,13 @@ func askLink(ctx context.Context, network, address, dir string, token admin.Toke
 		return "", fmt.Errorf("admin listener %s: %w", address, err)
 	}
 	defer resp.Body.Close()
+	return readLink(resp, address, dir)
+}
+
+// readLink reads the answer of an admin listener.
+func readLink(resp *http.Response, address, dir string) (string, error) {
 	var got struct{ Link, Error string }
-	err = json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(&got)
+	err := json.NewDecoder(io.LimitReader(resp.Body, maxStatus)).Decode(&got)
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
 		return "", fmt.Errorf("admin listener %s: it does not take the token of %s; name the --state-dir of the hosier that serves there", address, dir)

@@ -39,6 +39,7 @@ func askControl(ctx context.Context, dir, method, path string) (*http.Response, 
 	if err != nil {
 		return nil, err
 	}
+	req.Header.Set("Accept", "text/plain") // of mistakes; the rest is JSON in any case
 	resp, err := transport.RoundTrip(req)
 	if op := (*net.OpError)(nil); errors.As(err, &op) {
 		return nil, &notFound{dir, op.Err}

@@ -37,7 +37,7 @@ func reload(ctx context.Context, dir string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, daemon.ReloadTimeout)
 	defer cancel()
-	resp, err := askControl(ctx, dir, http.MethodPost, "/reload")
+	resp, err := askControl(ctx, dir, http.MethodPost, "/api/v1/reload")
 	if err != nil {
 		return err
 	}

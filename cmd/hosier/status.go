@@ -58,7 +58,7 @@ func askStatus(ctx context.Context, dir string) (answer daemon.Report, err error
 	}
 	ctx, cancel := context.WithTimeout(ctx, daemon.StatusTimeout)
 	defer cancel()
-	resp, err := askControl(ctx, dir, http.MethodGet, "/status")
+	resp, err := askControl(ctx, dir, http.MethodGet, "/api/v1/report")
 	if err != nil {
 		return answer, err
 	}

@@ -2,7 +2,8 @@
 // console and its API.
 //
 // Whoever can connect may read /metrics, /healthz and /readyz. Everything else wants a
-// [Token], or the session of a browser that came in by a one-time link. Web pages of
+// [Token], the session of a browser that came in by a one-time link, or a connection by a
+// socket that is open to the owner alone. Web pages of
 // other origins get nothing: a request must name the listener by a name that is its own
 // (against DNS rebinding), and must not come from another site.
 package admin
@@ -27,6 +28,7 @@ const (
 	headTimeout   = 5 * time.Second
 	readTimeout   = 10 * time.Second
 	answerTimeout = time.Minute
+	reportTimeout = 2500 * time.Millisecond
 	idleTimeout   = time.Minute
 )
 
@@ -45,9 +47,8 @@ type Options struct {
 	// request. Nil for none.
 	Reload func() error
 
-	// Hosts are further names for the listener in a Host header: a name alone, for its
-	// own port, or name:port, as the near end of a tunnel has it.
-	Hosts []string
+	// Report returns the state of hosier, as JSON has it, for hosier status. Nil for none.
+	Report func(context.Context) any
 }
 
 // Server is the HTTP server of the admin listeners.
@@ -75,7 +76,11 @@ func New(o Options) *Server {
 		WriteTimeout:                 answerTimeout,
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHead,
-		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		BaseContext: func(l net.Listener) context.Context {
+			_, isOwners := l.(ownersListener)
+			return context.WithValue(context.Background(), ownerKey{}, isOwners)
+		},
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	s.open.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	s.open.HandleFunc("GET /readyz", s.ready)
@@ -89,6 +94,9 @@ func New(o Options) *Server {
 	if o.Reload != nil {
 		s.Handle("POST /api/v1/reload", http.HandlerFunc(s.reload))
 	}
+	if o.Report != nil {
+		s.Handle("GET /api/v1/report", http.HandlerFunc(s.report))
+	}
 	return s
 }
 
@@ -99,11 +107,7 @@ func New(o Options) *Server {
 // writing, by [http.ResponseController].
 func (s *Server) Handle(pattern string, h http.Handler) { s.closed.Handle(pattern, h) }
 
-// HandleOpen serves a pattern to everybody who can connect and is no web page of another
-// origin. The handler must change nothing.
-func (s *Server) HandleOpen(pattern string, h http.Handler) { s.open.Handle(pattern, h) }
-
-// Serve serves l until Shutdown or Close, and then returns [http.ErrServerClosed]; it
+// Serve serves l until Close, and then returns [http.ErrServerClosed]; it
 // closes l in any case. It may be called for several listeners at once. A listener that
 // other hosts can reach is an error.
 func (s *Server) Serve(l net.Listener) error {
@@ -123,8 +127,14 @@ func (s *Server) Serve(l net.Listener) error {
 	return s.http.Serve(netutil.LimitListener(l, maxConns))
 }
 
-// Shutdown stops accepting and waits for requests that are being served, until ctx ends.
-func (s *Server) Shutdown(ctx context.Context) error { return s.http.Shutdown(ctx) }
+// ServeOwner is Serve for a listener to which only the owner of this process can connect, such
+// as a Unix socket with mode 0600: connecting is worth as much as the token.
+func (s *Server) ServeOwner(l net.Listener) error { return s.http.Serve(ownersListener{l}) }
+
+type ownersListener struct{ net.Listener }
+
+// ownerKey is the key in a request's context of whether it came by an ownersListener.
+type ownerKey struct{}
 
 // Close ends everything at once.
 func (s *Server) Close() error { return s.http.Close() }

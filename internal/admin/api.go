@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -38,6 +39,12 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	text(w, http.StatusOK, "ok")
+}
+
+func (s *Server) report(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), reportTimeout)
+	defer cancel()
+	answer(w, http.StatusOK, s.o.Report(ctx))
 }
 
 // reload answers 200, or 422 with what is wrong with the configuration.

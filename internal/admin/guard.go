@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -69,12 +68,6 @@ func (s *Server) isOwn(r *http.Request) bool {
 	host, port, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		host, port = strings.TrimSuffix(strings.TrimPrefix(r.Host, "["), "]"), "80"
-	}
-	isExtra := func(name string) bool {
-		return strings.EqualFold(name, r.Host) || port == own && strings.EqualFold(name, host)
-	}
-	if slices.ContainsFunc(s.o.Hosts, isExtra) {
-		return true
 	}
 	ip, err := netip.ParseAddr(host)
 	return port == own && (strings.EqualFold(host, "localhost") || err == nil && ip.Zone() == "" && ip.Unmap().IsLoopback())

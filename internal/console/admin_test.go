@@ -35,7 +35,7 @@ func newSite(t *testing.T) *site {
 	token := admin.NewToken()
 	reload := func() error { return nil }
 	srv := admin.New(admin.Options{
-		Token: token, Reload: reload, Log: slog.New(slog.DiscardHandler), Ready: func(context.Context) error { return nil },
+		Token: token, Reload: reload, Report: func(context.Context) any { return object{} }, Log: slog.New(slog.DiscardHandler), Ready: func(context.Context) error { return nil },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
 			io.WriteString(w, "hosier_build_info 1\n")

@@ -20,6 +20,7 @@ type (
 var ofAdmin = []route{
 	{method: http.MethodPost, path: api + "reload", summary: "Read the configuration again; 422 and the mistakes if it has any", body: mistakes{}},
 	{method: http.MethodPost, path: api + "signin-links", summary: "A link that signs one browser in, once, within a minute; for the token alone", body: signinLink{}},
+	{method: http.MethodGet, path: api + "report", summary: "What hosier status --json prints", body: object{}},
 	{method: http.MethodGet, path: "/healthz", summary: "Whether the process serves", body: ""},
 	{method: http.MethodGet, path: "/readyz", summary: "Whether an egress can serve; 503 and the reasons if none can", body: ""},
 	{method: http.MethodGet, path: "/metrics", summary: "Metrics for Prometheus", body: ""},

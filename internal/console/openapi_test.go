@@ -120,7 +120,10 @@ func check(schemas map[string]map[string]any, schema map[string]any, value any) 
 	switch v := value.(type) {
 	case map[string]any:
 		kind = "object"
-		properties := schema["properties"].(map[string]any)
+		properties, closed := schema["properties"].(map[string]any)
+		if !closed {
+			break
+		}
 		for _, name := range schema["required"].([]any) {
 			if _, ok := v[name.(string)]; !ok {
 				wrong = append(wrong, name.(string)+" is missing")

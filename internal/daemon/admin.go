@@ -12,41 +12,49 @@ import (
 	"hosier/internal/listen"
 )
 
-// serveAdmin serves metrics, health and what changes something at the address that the
-// configuration says, if it does.
-func (d *Daemon) serveAdmin(ctx context.Context, g *generation) error {
+// serveAdmin serves metrics, health and what changes something: to the owner of this process at
+// the socket in the state directory, if control is not nil, and at the address that the
+// configuration says, if it does, also the console.
+func (d *Daemon) serveAdmin(ctx context.Context, g *generation, control net.Listener) error {
+	o := admin.Options{
+		Metrics: d.telemetry.Handler(), Log: d.log, Ready: d.ready,
+		Report: func(ctx context.Context) any { return d.report(ctx) },
+		// An egress that a reload starts must not end with the request for the reload.
+		Reload: func() error { return d.reload(context.WithoutCancel(ctx)) },
+	}
 	address := g.config.Admin
 	if address == "" {
+		d.serveOwner(admin.New(o), control)
 		return nil
 	}
-	token, err := adminToken(g.config.StateDir)
-	if err != nil {
+	var err error
+	if o.Token, err = adminToken(g.config.StateDir); err != nil {
 		return err
 	}
 	l, err := listen.Open(ctx, address, 0)
 	if err != nil {
 		return fmt.Errorf("admin %s: %w", address, err)
 	}
-	// A way out that a reload starts must not end with the request for the reload.
-	reload := func() error { return d.reload(context.WithoutCancel(ctx)) }
-	srv := admin.New(admin.Options{
-		Token:   token,
-		Metrics: d.telemetry.Handler(),
-		Log:     d.log,
-		Ready:   d.ready,
-		Reload:  reload,
-	})
+	srv := admin.New(o)
 	console.New(console.Options{
-		Source: d.consoleSource(), CSRF: admin.CSRF, SignedIn: srv.SignedIn, Reload: reload,
+		Source: d.consoleSource(), CSRF: admin.CSRF, SignedIn: srv.SignedIn, Reload: o.Reload,
 	}).Register(srv.Handle)
-	d.admin, d.adminAt = srv, adminURL(l.Addr())
+	d.adminAt = adminURL(l.Addr())
 	fmt.Fprintf(d.stderr, "admin on %s\n", d.adminAt)
 	go func() {
 		if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			d.log.Error("the admin listener ended", "error", err)
 		}
 	}()
+	d.serveOwner(srv, control)
 	return nil
+}
+
+func (d *Daemon) serveOwner(srv *admin.Server, control net.Listener) {
+	d.admin = srv
+	if control != nil {
+		go srv.ServeOwner(control)
+	}
 }
 
 // adminToken is that of the state directory, or where there is none, of this run.

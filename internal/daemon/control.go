@@ -2,11 +2,9 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"path/filepath"
 	"time"
 
@@ -21,7 +19,7 @@ const (
 )
 
 // ControlSocket returns the path of the socket in a state directory at which a running hosier
-// answers GET /status, with a [Report], and POST /reload.
+// answers the requests of the admin listener without a token. GET /api/v1/report returns a [Report].
 func ControlSocket(dir string) string { return filepath.Join(dir, "hosier.sock") }
 
 // openControl opens the socket in the state directory by which hosier status, hosier reload
@@ -49,25 +47,6 @@ func (d *Daemon) openControl(ctx context.Context, g *generation) (net.Listener, 
 		return nil, nil
 	}
 	return l, nil
-}
-
-// serveControl answers at the socket, once all is there that may be asked about.
-func (d *Daemon) serveControl(ctx context.Context, l net.Listener) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), StatusTimeout/2)
-		defer cancel()
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(d.report(ctx)) // the client sees it if it fails
-	})
-	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
-		if err := d.reload(context.WithoutCancel(ctx)); err != nil {
-			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
-		}
-	})
-	srv := &http.Server{Handler: mux, ReadTimeout: StatusTimeout, WriteTimeout: ReloadTimeout}
-	go srv.Serve(l)
-	d.control = srv
 }
 
 // listenControl makes the socket. Its error says what to do.

@@ -132,11 +132,8 @@ func (d *Daemon) Start(ctx context.Context, c *config.Config) error {
 		d.control = control
 	}
 	d.put(ctx, g, change)
-	if err := d.serveAdmin(ctx, g); err != nil {
+	if err := d.serveAdmin(ctx, g, control); err != nil {
 		return err
-	}
-	if control != nil {
-		d.serveControl(ctx, control)
 	}
 	d.introduce(g)
 	return listen.Notify("READY=1")
@@ -224,7 +221,7 @@ func (d *Daemon) setLevel(l config.Log) {
 func (d *Daemon) Run(ctx context.Context, hangup <-chan os.Signal) error {
 	sample := time.NewTicker(sampleEvery)
 	defer sample.Stop()
-	if d.admin == nil { // nobody will ask for the history
+	if d.adminAt == "" { // nobody will ask for the history
 		sample.Stop()
 	}
 	for {
