@@ -609,3 +609,33 @@ func TestServeOfClosedEngine(t *testing.T) {
 		t.Errorf("%d tasks are running", e.running)
 	}
 }
+
+// A deadline that is set from outside ends what a loop's connection waits for.
+func TestDeadlineFromOutside(t *testing.T) {
+	e := &Engine{}
+	t.Cleanup(func() { e.Close() })
+	conns, ended := make(chan net.Conn), make(chan error)
+	address := frontend(t, e, func(c net.Conn) {
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(time.Hour))
+		conns <- c
+		_, err := c.Read(make([]byte, 1))
+		ended <- err
+		full := make([]byte, 64<<10)
+		c.SetDeadline(time.Time{})
+		conns <- c
+		for err = nil; err == nil; {
+			_, err = c.Write(full)
+		}
+		ended <- err
+	})
+	visitor(t, address)
+	for _, set := range []func(net.Conn, time.Time) error{net.Conn.SetReadDeadline, net.Conn.SetDeadline} {
+		c := <-conns
+		time.Sleep(5 * time.Millisecond) // it waits by now, mostly; either way it ends
+		set(c, time.Unix(1, 0))
+		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("ended with %v", err)
+		}
+	}
+}

@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sock is a TCP socket that a task uses while an event loop runs it. Only Close may be
-// called from elsewhere. Once its task has left the loop it stands for an ordinary
-// connection.
+// sock is a TCP socket that a task uses while an event loop runs it. Only Close and the methods
+// that set deadlines may be called from elsewhere. Once its task has left the loop it stands
+// for an ordinary connection.
 type sock struct {
 	task     *task
 	out      direction // that it is the destination of
 	fd       int32     // -1 once closed; guarded by task.mu
 	watched  bool      // for writing, too
 	remote   netip.AddrPort
-	deadline [2]time.Time // of reading and writing
+	deadline [2]time.Time // of reading and writing; guarded by task.mu
 	ordinary net.Conn     // once the task has left
 }
 
@@ -130,7 +130,9 @@ func (s *sock) watchWriting() error {
 
 // wait waits for an event until the deadline of what is being done.
 func (s *sock) wait(what int) error {
+	s.task.mu.Lock()
 	deadline := s.deadline[what]
+	s.task.mu.Unlock()
 	if !deadline.IsZero() && !time.Now().Before(deadline) {
 		return os.ErrDeadlineExceeded
 	}
@@ -167,7 +169,7 @@ func (s *sock) shut() (open bool) {
 	open = s.fd >= 0
 	if open {
 		closeFD(s.fd)
-		s.task.closed = true
+		s.task.roused = true
 	}
 	s.fd = -1
 	return open
@@ -221,28 +223,41 @@ func (s *sock) local() netip.AddrPort {
 	return localAddr(s.fd)
 }
 
-func (s *sock) SetDeadline(t time.Time) error {
+func (s *sock) SetDeadline(t time.Time) error      { return s.setDeadline(t, reading, writing) }
+func (s *sock) SetReadDeadline(t time.Time) error  { return s.setDeadline(t, reading, reading) }
+func (s *sock) SetWriteDeadline(t time.Time) error { return s.setDeadline(t, writing, writing) }
+
+// setDeadline sets the deadline of the first kind to that of the last. It may be called from
+// outside the task, which waits no longer than until then.
+func (s *sock) setDeadline(at time.Time, first, last int) error {
+	t := s.task
+	t.mu.Lock()
 	if s.ordinary != nil {
-		return s.ordinary.SetDeadline(t)
+		t.mu.Unlock()
+		return setDeadline(s.ordinary, at, first, last)
 	}
-	s.deadline = [2]time.Time{t, t}
+	for what := first; what <= last; what++ {
+		if before := s.deadline[what]; !at.IsZero() && (before.IsZero() || at.Before(before)) {
+			t.roused = true
+		}
+		s.deadline[what] = at
+	}
+	wake := t.roused && t.waiting
+	t.mu.Unlock()
+	if wake {
+		t.loop.post(t, false)
+	}
 	return nil
 }
 
-func (s *sock) SetReadDeadline(t time.Time) error {
-	if s.ordinary != nil {
-		return s.ordinary.SetReadDeadline(t)
+func setDeadline(c net.Conn, at time.Time, first, last int) error {
+	switch {
+	case first != last:
+		return c.SetDeadline(at)
+	case first == reading:
+		return c.SetReadDeadline(at)
 	}
-	s.deadline[reading] = t
-	return nil
-}
-
-func (s *sock) SetWriteDeadline(t time.Time) error {
-	if s.ordinary != nil {
-		return s.ordinary.SetWriteDeadline(t)
-	}
-	s.deadline[writing] = t
-	return nil
+	return c.SetWriteDeadline(at)
 }
 
 // makeOrdinary takes s from the loop. task.mu is held.

@@ -31,7 +31,7 @@ type task struct {
 	room    [2]sock  // for these
 	begun   bool
 	waiting bool
-	closed  bool // a socket was closed since t waited last
+	roused  bool // a socket was closed, or has an earlier deadline, since t waited last
 
 	happened [2]uint32 // events of each socket that have not been looked into
 	alarm    time.Time // when limits wakes it; zero if it does not
@@ -76,6 +76,7 @@ func (c *carrier) carry() bool {
 	t, returned := c.task, false
 	defer func() {
 		if !returned && !t.left {
+			t.close() // nobody has its sockets any more
 			t.leave() // runtime.Goexit: iter.Pull would end the goroutine of the loop as well
 		}
 		if t.left {
@@ -127,6 +128,9 @@ func (t *task) add(out direction, fd int32, remote netip.AddrPort) (*sock, error
 	s := &t.room[out]
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.socks[out] != nil { // somebody may still close the one that was there
+		s = new(sock)
+	}
 	*s = sock{task: t, out: out, fd: fd, remote: remote, watched: out == toServer}
 	t.socks[out] = s
 	if t.slot == noSlot {
@@ -151,7 +155,7 @@ func (t *task) wait(deadline time.Time) {
 		t.loop.engine.limits.watch(&t.seat, max(time.Until(deadline), 1))
 	}
 	t.mu.Lock()
-	t.waiting, t.closed = !t.closed, false
+	t.waiting, t.roused = !t.roused, false
 	wait := t.waiting
 	t.mu.Unlock()
 	if !wait {
