@@ -74,8 +74,14 @@ type WayStatus struct {
 // Dial connects by the first way that works, and notes it as the request's Member. The
 // error is that of the last way that was asked.
 func (f *Failover) Dial(ctx context.Context, r *socks.Request) (c net.Conn, bound socks.Addr, err error) {
+	return f.DialInLoop(ctx, nil, r)
+}
+
+// DialInLoop implements the interface [InLoop]. It leaves the loop when it comes to a way that
+// does not implement it.
+func (f *Failover) DialInLoop(ctx context.Context, l Loop, r *socks.Request) (c net.Conn, bound socks.Addr, err error) {
 	err = f.try(ctx, r, func(ctx context.Context, w Way) (err error) {
-		c, bound, err = w.Dial(ctx, r)
+		c, bound, err = dialIn(ctx, l, w.Egress, r)
 		return err
 	})
 	return c, bound, err

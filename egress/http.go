@@ -36,6 +36,11 @@ type HTTP struct {
 // several requests in a row without an answer is a *socks.ProxyError; the refusal of a
 // good proxy wraps the socks.Status that its answer comes to.
 func (h *HTTP) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
+	return h.DialInLoop(ctx, nil, r)
+}
+
+// DialInLoop implements the interface [InLoop].
+func (h *HTTP) DialInLoop(ctx context.Context, l Loop, r *socks.Request) (net.Conn, socks.Addr, error) {
 	if err := refuseOnion(r.Addr); err != nil {
 		return nil, socks.Addr{}, err
 	}
@@ -46,7 +51,7 @@ func (h *HTTP) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr
 	}
 	var tunnel net.Conn
 	err := h.silence.watch(ctx, h.Proxy, r, false, func(ctx context.Context) (err error) {
-		tunnel, err = h.dial(ctx, r)
+		tunnel, err = h.dial(ctx, l, r)
 		return err
 	})
 	return tunnel, socks.Addr{}, err
@@ -54,12 +59,12 @@ func (h *HTTP) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr
 
 func (h *HTTP) String() string { return "http " + h.Proxy }
 
-func (h *HTTP) dial(ctx context.Context, r *socks.Request) (net.Conn, error) {
+func (h *HTTP) dial(ctx context.Context, l Loop, r *socks.Request) (net.Conn, error) {
 	network, address := "tcp", h.Proxy
 	if path, ok := strings.CutPrefix(h.Proxy, "unix:"); ok {
 		network, address = "unix", path
 	}
-	c, err := dialProxy(ctx, network, address, h.Connected)
+	c, err := dialProxy(ctx, l, network, address, h.Connected)
 	if err != nil {
 		return nil, &socks.ProxyError{Proxy: h.Proxy, Err: err}
 	}

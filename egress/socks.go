@@ -30,11 +30,16 @@ type SOCKS struct {
 // replied. Errors are those of [socks.Dialer.Do]; a proxy that leaves several requests in
 // a row without an answer is a *[socks.ProxyError] as well.
 func (s *SOCKS) Dial(ctx context.Context, r *socks.Request) (c net.Conn, bound socks.Addr, err error) {
+	return s.DialInLoop(ctx, nil, r)
+}
+
+// DialInLoop implements the interface [InLoop]. It leaves the loop if the Dialer has a Forward.
+func (s *SOCKS) DialInLoop(ctx context.Context, l Loop, r *socks.Request) (c net.Conn, bound socks.Addr, err error) {
 	if err := refuseOnion(r.Addr); err != nil {
 		return nil, socks.Addr{}, err
 	}
 	err = s.watch(ctx, r, func(ctx context.Context) error {
-		c, bound, err = s.dialer().Do(ctx, r)
+		c, bound, err = s.dialer(l).Do(ctx, r)
 		return err
 	})
 	return c, bound, err
@@ -45,20 +50,22 @@ func (s *SOCKS) watch(ctx context.Context, r *socks.Request, ask func(context.Co
 }
 
 // dialer is the Dialer with a limit of time for reaching the proxy.
-func (s *SOCKS) dialer() *socks.Dialer {
+func (s *SOCKS) dialer(l Loop) *socks.Dialer {
 	d := s.Dialer
-	if d.Forward == nil {
+	switch {
+	case d.Forward == nil:
 		d.Forward = func(ctx context.Context, network, address string) (net.Conn, error) {
-			return dialProxy(ctx, network, address, s.Connected)
+			return dialProxy(ctx, l, network, address, s.Connected)
 		}
+	case l != nil:
+		l.Leave()
 	}
 	return &d
 }
 
 // dialProxy connects to a proxy, and has judge look at the connection if it is not nil.
-func dialProxy(ctx context.Context, network, address string, judge func(net.Conn) error) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: proxyTimeout, Control: RefuseUnspecified}
-	c, err := dialer.DialContext(ctx, network, address)
+func dialProxy(ctx context.Context, l Loop, network, address string, judge func(net.Conn) error) (net.Conn, error) {
+	c, err := DialUpstream(ctx, l, network, address, proxyTimeout)
 	if err != nil || judge == nil {
 		return c, err
 	}
@@ -88,7 +95,7 @@ func (s *SOCKS) Resolve(ctx context.Context, r *socks.Request) (ip netip.Addr, e
 		return r.Addr.IP, nil
 	}
 	err = s.watch(ctx, r, func(ctx context.Context) error {
-		ip, err = s.dialer().Resolve(ctx, r.Addr.Name)
+		ip, err = s.dialer(nil).Resolve(ctx, r.Addr.Name)
 		return err
 	})
 	return ip, hungUp(r, err)
@@ -97,7 +104,7 @@ func (s *SOCKS) Resolve(ctx context.Context, r *socks.Request) (ip netip.Addr, e
 // ResolvePTR passes RESOLVE_PTR on. Its errors are those of Resolve.
 func (s *SOCKS) ResolvePTR(ctx context.Context, r *socks.Request) (name string, err error) {
 	err = s.watch(ctx, r, func(ctx context.Context) error {
-		name, err = s.dialer().ResolvePTR(ctx, r.Addr.IP)
+		name, err = s.dialer(nil).ResolvePTR(ctx, r.Addr.IP)
 		return err
 	})
 	return name, hungUp(r, err)

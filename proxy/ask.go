@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"hosier/egress"
@@ -37,7 +38,9 @@ func (p *Policy) ask(ctx context.Context, c *conn) (got reply, err error) {
 		if got, done, err := x.route.askInLoop(client, ses.Request, until); done {
 			return got, err
 		}
-		relay.Leave(client) // what follows may wait for anything
+		if !x.route.dialsInLoop(ses.Request) {
+			relay.Leave(client) // what follows may wait for anything
+		}
 	}
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
@@ -48,7 +51,7 @@ func (p *Policy) ask(ctx context.Context, c *conn) (got reply, err error) {
 			return reply{}, err
 		}
 	}
-	return x.route.ask(ctx, ses.Request)
+	return x.route.ask(ctx, client, ses.Request)
 }
 
 // attempts is how often out may need the connect timeout.
@@ -59,10 +62,15 @@ func attempts(out egress.Egress) time.Duration {
 	return 1
 }
 
-func (t *Route) ask(ctx context.Context, r *socks.Request) (got reply, err error) {
+// ask asks the egress, for a client that is nil where a Pending has it.
+func (t *Route) ask(ctx context.Context, client net.Conn, r *socks.Request) (got reply, err error) {
 	switch r.Command {
 	case socks.Connect:
-		got.target, got.bound, err = t.Egress.Dial(ctx, r)
+		if client != nil && relay.InLoop(client) { // for which dialsInLoop was asked
+			got.target, got.bound, err = t.Egress.(egress.InLoop).DialInLoop(ctx, loop{client}, r)
+		} else {
+			got.target, got.bound, err = t.Egress.Dial(ctx, r)
+		}
 		if err == nil && t.Wrap != nil {
 			got.target = t.wrap(got.target)
 		}
@@ -101,6 +109,30 @@ func (t *Route) wrap(target net.Conn) net.Conn {
 	returned = true
 	return wrapped
 }
+
+// dialsInLoop reports whether the egress can dial for r in an event loop.
+func (t *Route) dialsInLoop(r *socks.Request) bool {
+	_, ok := t.Egress.(egress.InLoop)
+	return ok && r.Command == socks.Connect && t.Before == nil && t.Wrap == nil
+}
+
+// loop is the [egress.Loop] of a client.
+type loop struct{ client net.Conn }
+
+func (l loop) Connect(ctx context.Context, to netip.AddrPort, limit time.Duration) (net.Conn, error) {
+	if !relay.InLoop(l.client) {
+		dialer := net.Dialer{Timeout: limit}
+		return dialer.DialContext(ctx, "tcp", to.String())
+	}
+	until := time.Now().Add(limit)
+	if end, ok := ctx.Deadline(); ok && end.Before(until) {
+		until = end
+	}
+	c, _, err := relay.Connect(l.client, to, until)
+	return c, err
+}
+
+func (l loop) Leave() { relay.Leave(l.client) }
 
 // askInLoop does what ask would where that is but to look a name up and to connect, without a
 // thread to wake.
