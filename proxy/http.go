@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"hosier/internal/relay"
 	"hosier/socks"
 )
 
@@ -190,6 +191,7 @@ func (m *mixed) refuseHTTP(req *http.Request, err error) error {
 		m.writeHTTPError(m.answerRefused())
 		return m.refusal
 	}
+	relay.Leave(c) // Page may wait
 	page := m.appendPage(nil, req, head)
 	c.SetWriteDeadline(time.Now().Add(replyTimeout))
 	if _, werr := c.Write(page); werr != nil {

@@ -195,7 +195,6 @@ func (m *mixed) accept(br *bufio.Reader) (r *socks.Request, early []byte, err er
 	case first[0] == tlsHandshake:
 		return nil, nil, ErrTLS
 	case isLetter(first[0]):
-		relay.Leave(m.conn)
 		return m.acceptHTTP(br)
 	}
 	dialect := SOCKS5
