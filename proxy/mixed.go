@@ -214,8 +214,15 @@ func (m *mixed) verifier(one Dialects) func(socks.Auth) error {
 		return nil
 	}
 	return func(a socks.Auth) error {
-		relay.Leave(m.conn)
-		user, err := m.Verify(m.ses, a)
+		user, known := "", false
+		if m.Known != nil {
+			user, known = m.Known(m.ses, a)
+		}
+		var err error
+		if !known {
+			relay.Leave(m.conn)
+			user, err = m.Verify(m.ses, a)
+		}
 		if err == nil && user != "" {
 			m.ses.User = user
 		}

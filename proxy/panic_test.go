@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"hosier/egress"
 	"hosier/internal/sockstest"
@@ -33,10 +34,12 @@ func TestPanic(t *testing.T) {
 			"Identify":   {request: []byte{5, 1, 0}},
 			"Admit":      {request: []byte{5, 1, 0}},
 			"Prepare":    {request: []byte{5, 1, 0}},
+			"Known":      {request: []byte{5, 1, 0}},
 			"Verify":     {request: []byte{5, 1, 0}},
 			"Page":       {request: []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")},
 			"Route":      {request: join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), answer: []byte{5, 0, 5, 1}},
 			"Plain":      {request: join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), answer: []byte{5, 0, 5, 1}},
+			"DialInLoop": {request: join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), answer: []byte{5, 0, 5, 1}},
 			"Before":     {request: join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), answer: []byte{5, 0, 5, 1}},
 			"Dial":       {request: join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), answer: []byte{5, 0, 5, 1}},
 			"Wrap":       {request: join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)), answer: []byte{5, 0, 5, 1}},
@@ -259,9 +262,16 @@ func (tr *trap) policyFor(out *egress.Direct) func(*proxy.Session) *proxy.Policy
 			},
 			Route: func(context.Context, *proxy.Session) (proxy.Route, error) {
 				tr.at("Route")
+				if tr.where == "DialInLoop" {
+					return tr.route(trapInLoop{trapEgress{out, tr}}), nil
+				}
 				return tr.route(trapEgress{out, tr}), nil
 			},
 			Page: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { tr.at("Page") }),
+		}
+		if tr.where == "Known" {
+			p.Known = func(*proxy.Session, socks.Auth) (string, bool) { tr.at("Known"); return "", true }
+			p.Verify = func(*proxy.Session, socks.Auth) (string, error) { return "", nil }
 		}
 		if tr.where == "Verify" { // with it the event loop is left
 			p.Verify = func(*proxy.Session, socks.Auth) (string, error) { tr.at("Verify"); return "", nil }
@@ -292,7 +302,20 @@ type trapEgress struct {
 func (e trapEgress) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
 	e.trap.at("Dial")
 	e.trap.at("Plain") // on goroutines nobody asks for that
+	e.trap.at("DialInLoop")
 	return e.Direct.Dial(ctx, r)
+}
+
+type trapInLoop struct{ trapEgress }
+
+func (e trapInLoop) DialInLoop(ctx context.Context, l egress.Loop, r *socks.Request) (net.Conn, socks.Addr, error) {
+	c, err := l.Connect(ctx, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), r.Addr.Port), time.Second)
+	e.trap.at("DialInLoop") // with a connection that nobody has
+	if err == nil {
+		c.Close()
+	}
+	l.Leave()
+	return e.trapEgress.Dial(ctx, r)
 }
 
 func (e trapEgress) Plain(r *socks.Request) (egress.Step, error) {

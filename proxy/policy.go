@@ -48,6 +48,11 @@ type Policy struct {
 	// called from the connection's goroutine.
 	Verify func(*Session, socks.Auth) (user string, err error)
 
+	// Known returns the user of a login that Verify would accept, where that is known without
+	// computing or waiting: the connection then stays in the event loop, if it is in one.
+	// False has Verify asked. Nil knows nobody.
+	Known func(*Session, socks.Auth) (user string, ok bool)
+
 	// Route chooses where the session's request goes, or refuses it. An error that wraps no
 	// [socks.Status] gives the client a general failure; socks.NotAllowed is the refusal by a
 	// rule.

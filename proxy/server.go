@@ -34,11 +34,11 @@ type Server struct {
 	// is nil the connection is closed without a byte.
 	PolicyFor func(*Session) *Policy
 
-	// NonBlocking says that PolicyFor, Identify, Admit and Route, like Closed, return without
-	// waiting for anything but the connection. Connections of plain TCP listeners may then be
-	// served in an event loop, which costs half as much, instead of a goroutine each; Prepare,
-	// Verify, Before and Dial may wait nevertheless. Such a listener belongs to the server:
-	// CloseListener closes it.
+	// NonBlocking says that PolicyFor, Identify, Admit, Known and Route, like Closed, return
+	// without waiting for anything but the connection. Connections of plain TCP listeners may
+	// then be served in an event loop, which costs half as much, instead of a goroutine each;
+	// Prepare, Verify, Before and Dial may wait nevertheless. Such a listener belongs to the
+	// server: CloseListener closes it.
 	NonBlocking bool
 
 	// MaxConns is how many connections are served at once, also before they have said

@@ -138,7 +138,7 @@ func (g *generation) policy(l *config.Listener) (*proxy.Policy, error) {
 		p.Prepare = front.Prepare
 	}
 	if l.Users != "" {
-		if p.Verify, err = g.verifier(l.Users); err != nil {
+		if err = g.setLogins(p, l.Users); err != nil {
 			return nil, UsageError{err}
 		}
 	}
@@ -166,23 +166,31 @@ func dialectsOf(words []string) (d proxy.Dialects) {
 	return d
 }
 
-// verifier judges logins by a file of users.
-func (g *generation) verifier(file string) (func(*proxy.Session, socks.Auth) (string, error), error) {
+// setLogins has logins judged by a file of users.
+func (g *generation) setLogins(p *proxy.Policy, file string) error {
 	v, err := g.usersOf(file)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return func(ses *proxy.Session, a socks.Auth) (string, error) {
+	p.Known = func(ses *proxy.Session, a socks.Auth) (string, bool) {
 		switch {
 		case ses.User != "": // shown by a certificate or the peer's user id
-			return ses.User, nil
-		case a.Method != socks.UserPass:
+			return ses.User, true
+		case a.Method != socks.UserPass || !v.Recalls(a.User, a.Password):
+			return "", false
+		}
+		g.daemon.login(ses, nil)
+		return a.User, true
+	}
+	p.Verify = func(ses *proxy.Session, a socks.Auth) (string, error) {
+		if a.Method != socks.UserPass {
 			return "", policy.ErrNoPassword
 		}
 		err := v.Verify(context.Background(), ses.Client.Addr(), a.User, a.Password)
 		g.daemon.login(ses, err)
 		return a.User, ofLogin(err)
-	}, nil
+	}
+	return nil
 }
 
 // ofLogin says to the server which refusals of a login are for now only.

@@ -138,6 +138,8 @@ func (v *Verifier) List() *List { return v.list }
 // the same way with all names but those that it was right about within a day. What makes a
 // client is in [fair.Client]. What is remembered to be right or wrong is told in any case, at
 // once, and does not count: a program that repeats its wrong password learns nothing.
+//
+// Whoever must not wait asks [Verifier.Recalls] before.
 func (v *Verifier) Verify(ctx context.Context, client netip.Addr, user, password string) error {
 	k := v.key(user, password)
 	if known, right := v.recall(k); known {
@@ -170,6 +172,13 @@ func (v *Verifier) Verify(ctx context.Context, client netip.Addr, user, password
 		v.remember(a)
 	}
 	return v.tell(right, &v.accepted)
+}
+
+// Recalls reports whether the password is remembered to be the user's, and counts that as Verify
+// would, which need not be asked then. It does not wait.
+func (v *Verifier) Recalls(user, password string) bool {
+	_, right := v.recall(v.key(user, password))
+	return right && v.tell(right, &v.cached) == nil
 }
 
 func (g *gates) attempt(client netip.Addr, user string) attempt {
