@@ -156,7 +156,7 @@ func (d *Daemon) introduce(g *generation) {
 // put makes g the generation of new connections, and serves the listeners that are new.
 func (d *Daemon) put(ctx context.Context, g *generation, c *listenerChange) {
 	d.setLevel(g.config.Log)
-	d.telemetry.Tell(d.redactor(g.config.Log), g.config.Log.Connections)
+	d.telemetry.Configure(d.redactor(g.config.Log), g.config.Log.Connections)
 	for _, x := range g.egresses {
 		if !slices.Contains(d.egresses, x) {
 			x.start(ctx, func(s tor.Status) { d.show(x.name, s) })

@@ -29,8 +29,8 @@ type Entry struct {
 	Down     int64     `json:"down"`   // payload bytes to the client
 }
 
-// Entry words a session, open or ended, for the log, the console, and whatever else shows
-// one.
+// Entry puts a session, open or ended, into words for everything that shows one, such as
+// the log and the console.
 func (d Redactor) Entry(ses *proxy.Session) Entry {
 	e := Entry{
 		ID: ses.ID, Start: ses.Start, End: ses.End,
@@ -51,7 +51,7 @@ func (d Redactor) Entry(ses *proxy.Session) Entry {
 	return e
 }
 
-// stages of an open connection.
+// stages are the names of an open connection's stages.
 var stages = [...]string{"handshake", "connect", "relay"}
 
 const relaying = 2
@@ -66,7 +66,7 @@ func stageOf(ses *proxy.Session) int {
 	return relaying
 }
 
-// dialect is the word for the dialect of r.
+// dialect returns the name of the dialect of r.
 func dialect(r *socks.Request) string {
 	switch {
 	case r.Version == socks.V4 && r.Addr.Name != "":

@@ -11,10 +11,10 @@ import (
 	"hosier/socks"
 )
 
-// failed reports whether a connection came to nothing: its request was refused or failed,
-// or there was none though the client wanted something of a proxy. It did not if it got the
-// page or its options, or left before it had said anything, as those do that look whether
-// the port is open.
+// failed reports whether the request was refused or failed, or the connection made none
+// though the client wanted something of a proxy. A connection has not failed if it got
+// the page or its options, or ended before it sent anything, as those do that only check
+// whether the port is open.
 func failed(ses *proxy.Session) bool {
 	if ses.Request != nil {
 		return ses.Status != socks.Succeeded
@@ -27,33 +27,32 @@ func failed(ses *proxy.Session) bool {
 	return true
 }
 
-// cutShort reports whether a connection that was served ended before its target wished:
-// that broke it off, or hosier ended it, by a limit or because somebody said so. A client
-// that breaks off has mostly seen enough; browsers do it all the time.
+// cutShort reports whether the target or hosier (by a limit or on request) ended a
+// connection that was being served. A client that breaks off does not count: most have
+// seen enough, and browsers do it all the time.
 func cutShort(ses *proxy.Session) bool {
 	return ses.Err != nil && !failed(ses) && ses.Request != nil && !errors.Is(ses.Err, proxy.ErrClientLeft)
 }
 
-// maxFailures is how many are kept.
+// maxFailures is how many failures are kept.
 const maxFailures = 200
 
-// failures are the last ones. They are in the words in which they may be told: what is
-// hidden is not kept.
+// failures holds the last ones, already redacted: what is hidden is not kept.
 type failures struct {
 	mu     sync.Mutex
 	reveal bool // as in the Redactor
 	ring   []Entry
-	next   int // the place of the next one, once ring is full
+	next   int // index of the next one, once ring is full
 }
 
-// add keeps e, which is worded by a Redactor of this Reveal.
+// add keeps e, which a Redactor with this Reveal made.
 func (f *failures) add(e Entry, reveal bool) {
-	// They may be parts of longer texts, such as a password with a user before it.
+	// The strings may be parts of longer ones, such as a user and password.
 	e.User, e.Target, e.Reason = strings.Clone(e.User), strings.Clone(e.Target), strings.Clone(e.Reason)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case reveal && !f.reveal: // they are to be hidden since
+	case reveal && !f.reveal: // redaction was turned on since
 	case len(f.ring) < maxFailures:
 		f.ring = append(f.ring, e)
 	default:
@@ -62,8 +61,8 @@ func (f *failures) add(e Entry, reveal bool) {
 	}
 }
 
-// tell forgets what was revealed and is to be hidden from now on.
-func (f *failures) tell(reveal bool) {
+// setReveal discards what was kept unredacted when redaction is turned on.
+func (f *failures) setReveal(reveal bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.reveal && !reveal {
@@ -72,7 +71,7 @@ func (f *failures) tell(reveal bool) {
 	f.reveal = reveal
 }
 
-// last returns them, the latest first.
+// last returns the failures, the latest first.
 func (f *failures) last() []Entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()

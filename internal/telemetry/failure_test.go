@@ -103,12 +103,12 @@ func TestFailuresAreHidden(t *testing.T) {
 	t.Parallel()
 	tel := New(Options{})
 	tel.Closed(session())
-	tel.Tell(Redactor{Reveal: true}, false)
+	tel.Configure(Redactor{Reveal: true}, false)
 	tel.Closed(session())
 	if got := tel.Failures(); len(got) != 2 || got[0].Target != "foo.test:443" || got[1].Target != Scrubbed || got[1].Client != Scrubbed {
 		t.Errorf("got %+v", got)
 	}
-	tel.Tell(Redactor{}, false)
+	tel.Configure(Redactor{}, false)
 	if got := tel.Failures(); len(got) != 0 {
 		t.Errorf("after they are to be hidden: %+v", got)
 	}
@@ -143,14 +143,14 @@ func TestFailuresAtOnce(t *testing.T) {
 		all.Go(func() {
 			for range 500 {
 				tel.Closed(session())
-				tel.Tell(Redactor{Reveal: i == 0}, false)
+				tel.Configure(Redactor{Reveal: i == 0}, false)
 				tel.Failures()
 			}
 		})
 	}
 	all.Wait()
-	tel.Tell(Redactor{Reveal: true}, false)
-	tel.Tell(Redactor{}, false)
+	tel.Configure(Redactor{Reveal: true}, false)
+	tel.Configure(Redactor{}, false)
 	if got := tel.Failures(); len(got) != 0 {
 		t.Errorf("%d are left", len(got))
 	}

@@ -9,12 +9,12 @@ import (
 	"hosier/proxy"
 )
 
-// hour is how many minutes a history has, the one that is not over included.
+// hour is the number of minutes in a history, including the current one.
 const hour = 60
 
 // Minute is what happened in one minute of the clock.
 type Minute struct {
-	At          time.Time `json:"at"`          // its begin
+	At          time.Time `json:"at"`          // its start
 	Connections int       `json:"connections"` // that ended in it
 	Failed      int       `json:"failed"`      // of these, those that were refused, or failed before they could carry anything
 	Up          int64     `json:"up"`          // payload bytes that moved, of connections that go on, too
@@ -41,10 +41,10 @@ type history struct {
 	up, down int64        // as far as they are in minutes
 }
 
-// minute is a Minute that counts. Since it has its number nobody needs to clear those in
+// minute counts for a Minute. It has its number, so nobody needs to clear the minutes in
 // which nothing happens.
 type minute struct {
-	number      int64 // since 1970, by a clock that nobody sets
+	number      int64 // since 1970, by a clock that is never set
 	connections int
 	failed      int
 	up, down    int64
@@ -84,12 +84,12 @@ func (h *history) ended(ses *proxy.Session, failed bool) {
 	m.firstByte.add(ses.FirstByte)
 }
 
-// moved takes how many bytes moved since the start, and counts those that are new.
+// moved takes the bytes moved since the start, and counts those that are new.
 func (h *history) moved(now time.Time, up, down int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	m := h.at(h.minuteOf(now))
-	if up > h.up { // or another look was faster, and has more
+	if up > h.up { // another call may have overtaken this one
 		m.up, h.up = m.up+up-h.up, up
 	}
 	if down > h.down {
@@ -106,14 +106,14 @@ func (h *history) last(now time.Time) []Minute {
 	for i := range all {
 		number := first + int64(i)
 		if m := &h.minutes[uint64(number)%hour]; m.number == number {
-			all[i] = m.told()
+			all[i] = m.snapshot()
 		}
 		all[i].At = time.Unix((now.Unix()/60-hour+1+int64(i))*60, 0)
 	}
 	return all
 }
 
-func (m *minute) told() Minute {
+func (m *minute) snapshot() Minute {
 	return Minute{
 		Connections: m.connections, Failed: m.failed, Up: m.up, Down: m.down,
 		Handshake: m.handshake.quantiles(), Connect: m.connect.quantiles(), FirstByte: m.firstByte.quantiles(),

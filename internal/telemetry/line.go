@@ -7,10 +7,10 @@ import (
 	"hosier/proxy"
 )
 
-// maxFields is how many fields a line has at most; docs/log.md tells them.
+// maxFields is the number of fields that a line has at most; docs/log.md lists them.
 const maxFields = 20
 
-// line appends the fields of a session and its entry.
+// line appends the fields of a session and its entry to attrs.
 func line(attrs []slog.Attr, ses *proxy.Session, e *Entry, unsafe bool) []slog.Attr {
 	text := func(key, value string) {
 		if value != "" {
@@ -46,5 +46,5 @@ func line(attrs []slog.Attr, ses *proxy.Session, e *Entry, unsafe bool) []slog.A
 	return append(attrs, slog.Float64("total_ms", milliseconds(e.End.Sub(e.Start))))
 }
 
-// milliseconds has three decimals at most.
+// milliseconds returns d in milliseconds, with at most three decimals.
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -6,8 +6,8 @@ import (
 	"hosier/proxy"
 )
 
-// live collects what is known only when somebody asks: what is open, the bytes that open
-// connections have moved, and how the ways out are.
+// live collects what changes without an event: open connections, the bytes that they have
+// moved, and the health of egresses.
 type live struct {
 	stages func() proxy.Stages
 	moved  func() (up, down int64)
@@ -22,11 +22,11 @@ func newLive(o *Options) *live {
 		moved:  o.Moved,
 		health: o.Health,
 		open: prometheus.NewDesc("hosier_open_connections",
-			"Connections that are open, by how far they came.", []string{"stage"}, nil),
+			"Open connections, by stage.", []string{"stage"}, nil),
 		bytes: prometheus.NewDesc("hosier_relayed_bytes_total",
-			"Payload bytes of connections, up to the target and down to the client.", []string{"direction"}, nil),
+			"Payload bytes, up to targets and down to clients, including open connections.", []string{"direction"}, nil),
 		egress: prometheus.NewDesc("hosier_egress_up",
-			"1 if the way out, or this member of it, can serve.", []string{"egress", "member"}, nil),
+			"1 if the egress, or this member of it, can serve.", []string{"egress", "member"}, nil),
 	}
 	return l
 }

@@ -11,17 +11,17 @@ import (
 	"hosier/socks"
 )
 
-// Values of labels for what has no value, and for what no configuration and no protocol
-// knows: a label must not grow with what comes from outside.
+// Values of labels for what has no value, and for what no configuration or protocol
+// defines: nothing from outside may add a label value.
 const (
 	none  = "none"
 	other = "other"
 )
 
-// buckets of durations in seconds.
+// buckets are those of the histograms, in seconds.
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
 
-// metrics are what docs/log.md says they are.
+// metrics are those that docs/log.md describes.
 type metrics struct {
 	registry *prometheus.Registry
 
@@ -39,14 +39,14 @@ func newMetrics(o *Options) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 
-		connections: counter("hosier_connections_total", "Connections that have ended, by what became of them.",
+		connections: counter("hosier_connections_total", "Connections that have ended, by outcome.",
 			"dialect", "command", "status", "egress"),
-		handshake: histogram("hosier_handshake_duration_seconds", "Time from accepting a connection to its whole request.", "dialect"),
-		connect:   histogram("hosier_connect_duration_seconds", "Time that a way out took to answer a request, also with a failure.", "egress"),
-		firstByte: histogram("hosier_first_byte_duration_seconds", "Time from the reply to the first byte of the target.", "egress"),
+		handshake: histogram("hosier_handshake_duration_seconds", "Time from accept to the complete request.", "dialect"),
+		connect:   histogram("hosier_connect_duration_seconds", "Time until the egress answered, failures included.", "egress"),
+		firstByte: histogram("hosier_first_byte_duration_seconds", "Time from the reply to the first byte from the target.", "egress"),
 		unsafe: counter("hosier_unsafe_requests_total", "Requests that carried an address where a name was possible.",
 			"dialect"),
-		logins: counter("hosier_logins_total", "Logins of clients, by what became of them.", "result"),
+		logins: counter("hosier_logins_total", "Logins of clients, by result.", "result"),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "hosier_build_info", Help: "1, with the version of the program in its labels.",
@@ -69,11 +69,11 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 }
 
-// outcome is what may have become of a connection, as labels have it.
+// outcome holds the labels of a connection that has ended.
 type outcome struct{ dialect, command, status, egress string }
 
-// instruments count the connections of one outcome. To find one by its labels takes longer
-// than to count with it, and each connection needs four.
+// instruments count the connections of one outcome. Looking one up by its labels takes
+// longer than counting with it, and each connection needs four.
 type instruments struct {
 	ended                         prometheus.Counter
 	handshake, connect, firstByte prometheus.Observer // nil where there is no such step
@@ -94,7 +94,7 @@ func (m *metrics) of(o outcome) *instruments {
 	return made.(*instruments)
 }
 
-// count takes a session at its end.
+// count counts a session at its end.
 func (m *metrics) count(ses *proxy.Session) {
 	o := outcome{none, none, none, none}
 	if ses.Egress != "" {
@@ -124,7 +124,8 @@ func commandLabel(c socks.Command) string {
 	return other
 }
 
-// statusLabel is a word for the statuses that there are: another proxy may answer any.
+// statusLabel returns the name of a status that is defined; another proxy may reply
+// anything.
 func statusLabel(s socks.Status) string {
 	if s <= socks.AddressTypeNotSupported || s.Extended() {
 		return s.String()

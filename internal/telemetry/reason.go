@@ -17,14 +17,14 @@ import (
 	"hosier/socks"
 )
 
-// maxErrors is how many errors of a tree are looked at.
+// maxErrors is the number of errors of a tree that are looked at.
 const maxErrors = 32
 
-// unknown is all that can be said of an error whose text may hold anything.
-const unknown = "an error without words of its own"
+// unknown stands for an error whose text may hold anything.
+const unknown = "unclassified error"
 
-// fixed are errors that are told apart by themselves, and the words for each. It is a
-// slice, since an error that cannot be compared must not be looked up in a map.
+// fixed are errors with one identity, and the words for each. It is a slice, since an
+// error that is not comparable must not be looked up in a map.
 var fixed = []struct {
 	err  error
 	text string
@@ -36,7 +36,7 @@ var fixed = []struct {
 	{proxy.ErrLimit, "client has reached its limit"},
 	{proxy.ErrDialect, "dialect is not served here"},
 	{proxy.ErrTLS, "client speaks TLS, and the listener does not"},
-	{proxy.ErrTotal, "open for as long as it may"},
+	{proxy.ErrTotal, "open for as long as allowed"},
 	{proxy.ErrPanic, "panic, logged with its stack"},
 	{proxy.ErrClientLeft, "client broke the connection off"},
 	{socks.ErrNotSOCKS, "client speaks neither SOCKS4 nor SOCKS5"},
@@ -52,18 +52,18 @@ var fixed = []struct {
 	{io.ErrUnexpectedEOF, "unexpected end of stream"},
 	{io.ErrClosedPipe, "connection was closed here"},
 	{bufio.ErrBufferFull, "too long"},
-	{errors.ErrUnsupported, "not supported by the way out"},
+	{errors.ErrUnsupported, "not supported by the egress"},
 }
 
-// operations are the Ops of a net.OpError that the standard library sets.
+// operations are the values of net.OpError.Op that the standard library sets.
 var operations = map[string]string{
 	"dial": "dial", "read": "read", "write": "write", "close": "close", "set": "set", "accept": "accept",
 	"listen":       "listen",
 	"remote error": "TLS alert of the other side", "local error": "TLS alert",
 }
 
-// words says what an error is by the types and values of its tree, outermost first, and
-// never by a text that was put together: that may name the target or the client.
+// words describes an error by the types and values of its tree, outermost first, and
+// never by a text that was composed: that may name the target or the client.
 func (d Redactor) words(err error) string {
 	w := wording{Redactor: d, left: maxErrors}
 	w.walk(err)
@@ -84,7 +84,7 @@ func (w *wording) walk(err error) {
 		return
 	}
 	w.left--
-	text, more := w.one(err)
+	text, more := w.wordOf(err)
 	if n := len(w.parts); text != "" && (n == 0 || w.parts[n-1] != text) {
 		w.parts = append(w.parts, text)
 	}
@@ -105,8 +105,8 @@ func (w *wording) walk(err error) {
 	}
 }
 
-// one words err without what it wraps, and tells whether to go on with that.
-func (w *wording) one(err error) (text string, more bool) {
+// wordOf describes err without what it wraps, and reports whether to go on with that.
+func (w *wording) wordOf(err error) (text string, more bool) {
 	for i := range fixed {
 		if err == fixed[i].err {
 			return fixed[i].text, false
@@ -125,7 +125,7 @@ func (w *wording) one(err error) (text string, more bool) {
 	case *socks.FormatError:
 		return e.Text, false // which has none of the client's bytes
 	case *socks.ProxyError:
-		return "way out", true
+		return "upstream", true
 	case *net.OpError:
 		return operations[e.Op], true
 	case *net.DNSError:
@@ -137,7 +137,7 @@ func (w *wording) one(err error) (text string, more bool) {
 	case net.UnknownNetworkError:
 		return "network is not known", false
 	case tls.RecordHeaderError:
-		return "what came is not TLS", false
+		return "the peer does not speak TLS", false
 	case *tls.CertificateVerificationError:
 		return "certificate is not accepted", false
 	}

@@ -19,14 +19,14 @@ const (
 	maxText = 512
 )
 
-// Redactor decides what may be told of a connection. The zero value hides clients and
-// targets, and every text that could name one.
+// Redactor decides what may be logged or shown of a connection. The zero value hides
+// clients and targets, and every text that could name one.
 //
-// It hides nothing of what the operator wrote: names of users, listeners, ways out and
-// rules. A user is shown only once it is known that it is one. Nothing ever shows a
-// password, nor the user name that a client gives where nobody asks for one.
+// It hides nothing of what the operator wrote: names of users, listeners, egresses and
+// rules. A user is shown only after a login. Nothing ever shows a password, nor the user
+// name that a client gives where nobody asks for one.
 //
-// What it returns has no character that cannot be printed, and a bounded length.
+// The texts that it returns are printable and of bounded length.
 type Redactor struct {
 	// Reveal shows clients, targets and the texts of errors (log.redact = false).
 	Reveal bool
@@ -49,7 +49,7 @@ func (d Redactor) listener(ses *proxy.Session) string {
 	return clean(d.Listener(ses.Listener), maxName)
 }
 
-// Target returns what r is about, "" without a request.
+// Target returns the target of r, "" without a request.
 func (d Redactor) Target(r *socks.Request) string {
 	switch {
 	case r == nil:
@@ -60,7 +60,7 @@ func (d Redactor) Target(r *socks.Request) string {
 	return clean(r.Target(), maxName)
 }
 
-// Client returns the address of a client, "" for one of a Unix socket.
+// Client returns the address of a client, "" on a Unix socket.
 func (d Redactor) Client(a netip.AddrPort) string {
 	switch {
 	case !a.IsValid():
@@ -71,8 +71,8 @@ func (d Redactor) Client(a netip.AddrPort) string {
 	return a.String()
 }
 
-// Reason returns why the session failed or how it ended, "" if in order. Where texts are
-// hidden it is made of the types of the errors alone.
+// Reason returns why the session failed or how it ended, "" if it ended normally. A
+// redacted reason is composed of the types of the errors alone.
 func (d Redactor) Reason(ses *proxy.Session) string {
 	err := ses.Err
 	switch {
@@ -91,9 +91,10 @@ func (d Redactor) Reason(ses *proxy.Session) string {
 	return clean(text, maxText)
 }
 
-// clean makes of any bytes printable text of at most limit bytes: what cannot be printed
-// is escaped as in Go, what is too long ends in an ellipsis. Handlers of slog quote as
-// well, but the JSON one lets through what a terminal obeys (U+009B, U+202E).
+// clean turns any bytes into printable text of at most limit bytes: unprintable
+// characters are escaped as in Go, and an ellipsis ends what is too long. Handlers of
+// slog quote as well, but the JSON one passes characters that control a terminal (U+009B,
+// U+202E).
 func clean(s string, limit int) string {
 	const end = "…"
 	if len(s) > limit {
@@ -107,7 +108,7 @@ func clean(s string, limit int) string {
 	if len(quoted) <= limit {
 		return quoted
 	}
-	// Escapes are ASCII, and what is not may be cut only where a character begins.
+	// Escapes are ASCII; other characters must not be cut in two.
 	cut := limit - len(end)
 	for cut > 0 && !utf8.RuneStart(quoted[cut]) {
 		cut--

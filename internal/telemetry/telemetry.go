@@ -1,9 +1,9 @@
-// Package telemetry tells what became of connections: a line in the log for each at its
-// end, and numbers for Prometheus.
+// Package telemetry records how connections ended: a line in the log for each, and
+// metrics for Prometheus.
 //
-// It also has the one place that decides what may be told. A [Redactor] hides clients,
-// targets and whatever text came from outside, and the log, the console and everything
-// else that shows a session asks it.
+// It is also the one place that decides what may be shown. A [Redactor] hides clients,
+// targets and all text from outside; the log, the console and everything else that shows
+// a session use it.
 package telemetry
 
 import (
@@ -19,41 +19,41 @@ import (
 	"hosier/proxy"
 )
 
-// maxScrapes is how many readers of the metrics are served at once.
+// maxScrapes is the number of concurrent readers of the metrics.
 const maxScrapes = 4
 
-// Options are what a [Telemetry] is made of. The zero value is ready: it hides clients
-// and targets, writes no line a connection, and counts.
+// Options configure a [Telemetry]. The zero value is usable: it hides clients and
+// targets, logs no connections, and counts.
 type Options struct {
 	Redactor
 	Log         *slog.Logger // slog.Default() if nil
-	Connections bool         // write a line a connection, at its end
+	Connections bool         // log each connection when it ends
 	Version     string       // of the program, for hosier_build_info
 
 	// Stages counts the connections that are open, as [proxy.Server.Stages] does. It is
-	// called for each reader of the metrics. Nil leaves out what is open.
+	// called for each reader of the metrics. If nil, open connections are not reported.
 	Stages func() proxy.Stages
 
 	// Moved returns the bytes that moved, as [proxy.Server.Moved] does. Neither count may
-	// fall. Nil leaves them out.
+	// fall. If nil, bytes are not reported.
 	Moved func() (up, down int64)
 
-	// Health returns how each way out is. It is called for each reader of the metrics, and
-	// must not block. Nil leaves it out.
+	// Health returns the health of each egress. It is called for each reader of the
+	// metrics, and must not block. If nil, health is not reported.
 	Health func() []Health
 }
 
-// Health says whether a way out can serve, or one of its members.
+// Health reports whether an egress, or one of its members, can serve.
 type Health struct {
 	Egress string // its name
-	Member string // "" for the way out as a whole
+	Member string // "" for the egress as a whole
 	Up     bool
 }
 
 // Telemetry counts and logs. Its methods may be called by many goroutines at once.
 type Telemetry struct {
 	o       Options
-	telling atomic.Pointer[telling]
+	settings atomic.Pointer[settings]
 	log     *slog.Logger
 	metrics *metrics
 
@@ -61,7 +61,7 @@ type Telemetry struct {
 	failures failures
 
 	mu     sync.Mutex
-	unsafe map[uint64]struct{} // open connections that were found unsafe, by ID
+	unsafe map[uint64]struct{} // open connections with an unsafe request, by ID
 }
 
 // New makes a Telemetry with a registry of its own.
@@ -71,31 +71,32 @@ func New(o Options) *Telemetry {
 		t.log = slog.Default()
 	}
 	t.metrics = newMetrics(&t.o)
-	t.Tell(o.Redactor, o.Connections)
+	t.Configure(o.Redactor, o.Connections)
 	return t
 }
 
-// telling is what a reload may change.
-type telling struct {
+// settings are what a reload may change.
+type settings struct {
 	Redactor
 	connections bool
 }
 
-// Tell puts another Redactor in force, and says whether to write a line a connection.
-func (t *Telemetry) Tell(r Redactor, connections bool) {
-	t.telling.Store(&telling{r, connections})
-	t.failures.tell(r.Reveal)
+// Configure replaces the Redactor, and switches the lines of connections on or off.
+func (t *Telemetry) Configure(r Redactor, connections bool) {
+	t.settings.Store(&settings{r, connections})
+	t.failures.setReveal(r.Reveal)
 }
 
-// Redactor returns what decides what may be told.
-func (t *Telemetry) Redactor() Redactor { return t.telling.Load().Redactor }
+// Redactor returns the Redactor in use.
+func (t *Telemetry) Redactor() Redactor { return t.settings.Load().Redactor }
 
-// Closed takes a session at its end. It is a [proxy.Server.Closed].
+// Closed records a session at its end. It is a [proxy.Server.Closed]. It is a
+// [proxy.Server.Closed].
 func (t *Telemetry) Closed(ses *proxy.Session) {
 	unsafe, fails := t.wasUnsafe(ses), failed(ses)
 	t.metrics.count(ses)
 	t.history.ended(ses, fails)
-	now := t.telling.Load()
+	now := t.settings.Load()
 	fails = fails || cutShort(ses)
 	logs := now.connections && t.log.Enabled(context.Background(), slog.LevelInfo)
 	if !fails && !logs {
@@ -111,15 +112,15 @@ func (t *Telemetry) Closed(ses *proxy.Session) {
 	}
 }
 
-// Failures returns the last 200 connections that were refused, failed or were cut short, the
-// latest first, in the words of when they ended. Not among them are those that ended in
-// order, or as their clients wished, that got the page, and that said nothing. If it is
-// told to hide what it was not before, it forgets them.
+// Failures returns the last 200 connections that were refused, failed or were cut short,
+// the latest first, worded when they ended. Connections that ended normally or were ended
+// by their clients, that got the page, or that sent nothing are not included. Turning
+// redaction on discards the failures from before.
 func (t *Telemetry) Failures() []Entry { return t.failures.last() }
 
-// Sample has the history count the bytes that moved since it was called last, in the
-// minute that it is now. It is to be called every few seconds: so many of them may count in
-// the minute after the one in which they moved.
+// Sample has the history count the bytes moved since the previous call in the current
+// minute. Call it every few seconds: bytes may count in the minute after the one in which
+// they moved by as much.
 func (t *Telemetry) Sample() {
 	if t.o.Moved != nil {
 		up, down := t.o.Moved()
@@ -135,7 +136,8 @@ func (t *Telemetry) History() []Minute {
 }
 
 // Unsafe counts the request of a session as one that carried an address where a name was
-// possible. The caller judges that, once, before the session ends; its line will say so.
+// possible. The caller decides that, once, before the session ends; the session's line
+// then says so.
 func (t *Telemetry) Unsafe(ses *proxy.Session) {
 	t.metrics.unsafe.WithLabelValues(dialect(ses.Request)).Inc()
 	t.mu.Lock()
@@ -151,15 +153,15 @@ func (t *Telemetry) wasUnsafe(ses *proxy.Session) bool {
 	return was
 }
 
-// Login is what became of a login.
+// Login is the result of a login.
 type Login string
 
-// What may become of a login.
+// The results of a login.
 const (
 	LoginAccepted Login = "accepted"
 	LoginWrong    Login = "wrong"
-	LoginHeldOff  Login = "held_off" // not looked at: too many wrong ones before
-	LoginBusy     Login = "busy"     // not looked at: too many at once
+	LoginHeldOff  Login = "held_off" // not checked: too many wrong ones before
+	LoginBusy     Login = "busy"     // not checked: too many at once
 )
 
 // Login counts a login.
@@ -168,8 +170,8 @@ func (t *Telemetry) Login(l Login) { t.metrics.logins.WithLabelValues(string(l))
 // Traces reports whether Decision logs anything.
 func (t *Telemetry) Traces() bool { return t.log.Enabled(context.Background(), slog.LevelDebug) }
 
-// Decision logs at debug level how the way out of a session was found, a line a step,
-// under the connection's id. What the steps have of clients and targets must come from the
+// Decision logs at debug level, a line a step and with the connection's id, how the
+// egress of a session was chosen. Clients and targets in the steps must come from the
 // Redactor.
 func (t *Telemetry) Decision(ses *proxy.Session, steps []string) {
 	for i, step := range steps {
