@@ -328,7 +328,7 @@ tls-key = "DIR/key.pem"
 			t.Error("a handshake with an outsider")
 		}
 	})
-	h.awaitLog(t, `reason="client is in no allow-client`)
+	h.awaitLog(t, `reason="client is not in allow-client`)
 	if strings.Contains(h.log.String(), "login") {
 		t.Error("a login was judged")
 	}

@@ -17,25 +17,26 @@ import (
 	"hosier/socks"
 )
 
-// Question is a request that somebody thinks of, in their words.
+// Question is a request as a person asks about it.
 type Question struct {
 	Target   string // a URL, host:port or a host
 	Listener string // a name or an address; "" for the first
 	Client   string // an address; "" for this host
-	User     string // who has logged in
+	User     string // the user who has logged in
 	Command  string // connect, bind, associate, resolve, resolve-ptr
 }
 
-// Explainer explains what a configuration makes of requests. It asks nobody, and looks
-// nothing up.
+// Explainer explains how a configuration decides requests. It sends nothing and resolves
+// nothing.
 type Explainer struct {
 	Config *config.Config
-	At     map[string]string // where listeners are, by their names; what is not there is not known
+	At     map[string]string // addresses of listeners by name; unknown if missing
 	State  State
 }
 
-// Explain returns what would happen, a line each, and the error that the request would be
-// refused with, which is the last line. Err is about a question that is no request.
+// Explain returns what would happen, a line a step, and the error that the request would
+// be refused with, which is also the last line. Err reports a question that is not a
+// request.
 func (e Explainer) Explain(q Question) (text string, refusal, err error) {
 	l, err := e.listener(q.Listener)
 	if err != nil {
@@ -53,7 +54,7 @@ func (e Explainer) Explain(q Question) (text string, refusal, err error) {
 	return t.text(), refusal, nil
 }
 
-// text returns the steps for a person, each label once.
+// text returns the steps for a person, with each label once.
 func (t *Trace) text() string {
 	var b strings.Builder
 	for i, s := range t.Steps {
@@ -78,7 +79,7 @@ func (e Explainer) listener(name string) (*Listener, error) {
 	return nil, fmt.Errorf("listener %q: there is no listener of this name; there are: %s", name, strings.Join(names, ", "))
 }
 
-// request makes the request as the handshake would.
+// request builds the request as the handshake would.
 func (l *Listener) request(q Question) (*socks.Request, error) {
 	commands := map[string]socks.Command{
 		"connect": socks.Connect, "bind": socks.Bind, "associate": socks.Associate,
@@ -114,7 +115,8 @@ func (l *Listener) request(q Question) (*socks.Request, error) {
 	return r, r.Validate()
 }
 
-// requestAddress returns how requests know the listener, and whether that is known already.
+// requestAddress returns the listener's address as requests have it, and whether it is
+// known yet.
 func (l *Listener) requestAddress() (at string, known bool) {
 	if l.At != "" {
 		return l.At, true
@@ -135,7 +137,7 @@ func (l *Listener) requestAddress() (at string, known bool) {
 	return l.Address, !strings.HasSuffix(l.Address, ":0")
 }
 
-// explainedTarget reads a URL, host:port, or a host alone, whose port is taken to be 443.
+// explainedTarget parses a URL, host:port, or a host alone, for port 443.
 func explainedTarget(text string) (socks.Addr, error) {
 	const port = 443
 	u, err := url.Parse(text)
@@ -156,14 +158,14 @@ func explainedTarget(text string) (socks.Addr, error) {
 		return a, fmt.Errorf("%s: the port is not a number from 0 to 65535", u.Redacted())
 	default:
 		a.Port = port
-		if n, err := net.LookupPort("tcp", u.Scheme); err == nil { // of /etc/services: asks nobody
+		if n, err := net.LookupPort("tcp", u.Scheme); err == nil { // from /etc/services: no lookup
 			a.Port = uint16(n)
 		}
 	}
 	return a, nil
 }
 
-// OfflineLeak is the State.Leak of a hosier that has answered nothing before.
+// OfflineLeak is the State.Leak of a hosier that has answered no lookup before.
 func OfflineLeak(m leaks.Mode, r *socks.Request) (leaks.Verdict, error) {
 	_, err := leaks.New(slog.New(slog.DiscardHandler), nil).Judge(m, r)
 	return leaks.Verdict{}, err

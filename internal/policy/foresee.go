@@ -14,19 +14,19 @@ import (
 	"hosier/socks"
 )
 
-// Foresee returns the error with which the first egress of an outcome would refuse r without
-// asking anybody, and records in t what each of them would do. It connects to nothing.
+// Foresee returns the error with which the first egress of an outcome would refuse r by
+// itself, and records in t what each of them would do. It connects to nothing.
 func (l *Listener) Foresee(r *socks.Request, o *Outcome, s State, t *Trace) (refusal error) {
 	if o.Err != nil {
 		return o.Err
 	}
 	if o.Own {
-		t.add("egress", "none: hosier answers by itself, and nobody looks the name up")
+		t.add("egress", "none: hosier answers by itself, and the name is not looked up")
 		refusal = page.Refusal(r)
 	}
 	for i, name := range o.Egresses {
-		err := l.wayOut(r, o, s, name, t)
-		if i == 0 { // whose answer is one, whatever the others would say
+		err := l.foreseeEgress(r, o, s, name, t)
+		if i == 0 { // the first one's refusal is final
 			refusal = err
 		}
 	}
@@ -41,8 +41,8 @@ func unsupported(r *socks.Request) error {
 	return fmt.Errorf("no egress here has %v: %w", r.Command, errors.ErrUnsupported)
 }
 
-// wayOut is Foresee for one of the egresses.
-func (l *Listener) wayOut(r *socks.Request, o *Outcome, s State, name string, t *Trace) error {
+// foreseeEgress is Foresee for one of the egresses.
+func (l *Listener) foreseeEgress(r *socks.Request, o *Outcome, s State, name string, t *Trace) error {
 	out := l.egress(name)
 	text := name
 	if out.Via.String() != name {
@@ -68,17 +68,17 @@ func (l *Listener) wayOut(r *socks.Request, o *Outcome, s State, name string, t 
 // foreseeDirect is Foresee for this host's network.
 func (l *Listener) foreseeDirect(r *socks.Request, o *Outcome, t *Trace) error {
 	switch {
-	case r.Addr.Name == "" && r.Command == socks.Resolve: // an address is its own answer
+	case r.Addr.Name == "" && r.Command == socks.Resolve: // an address needs no lookup
 		return nil
 	case r.Addr.Name == "":
 		return l.refusedByDirect(r, o)
 	case via.IsLocalhost(r.Addr.Name):
-		t.add("dns", "nobody is asked: the name is loopback")
+		t.add("dns", "no lookup: the name is loopback")
 		at := *r
 		at.Addr = socks.Addr{IP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port: r.Addr.Port}
 		return l.refusedByDirect(&at, o)
 	}
-	text := serversOf(l.Config) + "; what it answers is judged by the rules again"
+	text := serversOf(l.Config) + "; the rules judge its answer again"
 	if !l.isLocal(r.Listener) {
 		text += ", and must be public unless they name it"
 	}
@@ -86,7 +86,7 @@ func (l *Listener) foreseeDirect(r *socks.Request, o *Outcome, t *Trace) error {
 	return nil
 }
 
-// refusedByDirect returns the error by which direct refuses a request that has come to an address.
+// refusedByDirect returns the error with which direct refuses a request for an address.
 func (l *Listener) refusedByDirect(r *socks.Request, o *Outcome) error {
 	at := *r
 	at.Allow = l.Allow(&at, o.Decision)
@@ -109,7 +109,7 @@ func foreseeProxy(r *socks.Request, scheme string) error {
 	return nil
 }
 
-// serversOf names the DNS servers that direct egresses ask.
+// serversOf names the DNS servers that direct egresses use.
 func serversOf(c *config.Config) string {
 	if len(c.DNS) == 0 {
 		return "this system's servers"

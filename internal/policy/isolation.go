@@ -12,7 +12,7 @@ import (
 	"hosier/socks"
 )
 
-// IsolationOf returns the isolation that the words of isolate and no-isolate ask for.
+// IsolationOf returns the isolation that the keys isolate and no-isolate describe.
 func IsolationOf(words config.Isolation) (i tor.Isolation, err error) {
 	set := func(key string, list []string, on bool) error {
 		for _, w := range list {
@@ -44,14 +44,14 @@ func IsolationOf(words config.Isolation) (i tor.Isolation, err error) {
 	return i, set("no-isolate", words.NoIsolate, false)
 }
 
-// intoTor records what keeps the request apart from others in Tor, and which tor it has.
+// intoTor records which properties isolate the request in Tor, and which tor it gets.
 func (l *Listener) intoTor(r *socks.Request, out *config.Egress, s State, t *Trace) {
 	words := out.Isolation
 	if l.Isolation != nil {
 		words = *l.Isolation
 	}
 	i, err := IsolationOf(words)
-	if t == nil || err != nil { // which no configuration in force has
+	if t == nil || err != nil { // err: not in a checked configuration
 		return
 	}
 	apart := strings.Join(isolationWords(i, r, t), ", ")
@@ -63,11 +63,11 @@ func (l *Listener) intoTor(r *socks.Request, out *config.Egress, s State, t *Tra
 	t.add("member", "%s", member)
 }
 
-// shownKey is how much of an isolation key is shown: enough to see whether two are equal, and
-// not enough to be taken by a tor for the whole.
+// shownKey is how many digits of an isolation key are shown: enough to compare two keys,
+// too few to send to a tor.
 const shownKey = 8
 
-// networkOf is what isolates a client: its address, or of IPv6 its network.
+// networkOf returns what isolates a client: its address, or its /64 if that is IPv6.
 func networkOf(client netip.Addr) string {
 	if network := fair.Client(client); network != client.Unmap().WithZone("") {
 		return network.String() + "/64"
@@ -75,7 +75,7 @@ func networkOf(client netip.Addr) string {
 	return client.String()
 }
 
-// isolationWords are what keeps the request from sharing a circuit.
+// isolationWords lists the properties that keep the request from sharing a circuit.
 func isolationWords(i tor.Isolation, r *socks.Request, t *Trace) (words []string) {
 	add := func(on bool, format string, args ...any) {
 		if on {
@@ -90,13 +90,13 @@ func isolationWords(i tor.Isolation, r *socks.Request, t *Trace) (words []string
 	add(i.Port, "port %s", t.show(r.Addr.Port))
 	add(i.Protocol, "protocol %v", r.Version)
 	if len(words) == 0 {
-		words = []string{"nothing: it may share a circuit with everybody"}
+		words = []string{"none: it may share a circuit with any other request"}
 	}
 	return words
 }
 
-// member returns in words which tor the request has for its own, and its isolation key. Where
-// that cannot be known the key is "", and the text says which tors it may be.
+// member describes the tor that the request gets, and returns its isolation key. If that
+// is not known the key is "", and the text lists the tors that it may be.
 func (l *Listener) member(i tor.Isolation, r *socks.Request, out *config.Egress, s State) (text, key string) {
 	p, err := s.Pool(out)
 	if err == nil {
@@ -119,7 +119,8 @@ func (l *Listener) member(i tor.Isolation, r *socks.Request, out *config.Egress,
 	return text, key
 }
 
-// unknownKey returns what of an isolation key nobody can know who only has the configuration.
+// unknownKey returns an error that names the part of the isolation key that the
+// configuration alone does not determine.
 func (l *Listener) unknownKey(i tor.Isolation, r *socks.Request) error {
 	_, known := l.requestAddress()
 	switch {

@@ -1,6 +1,6 @@
-// Package policy decides what becomes of a request: [Listener.Decide] is the one function
-// that does, for a hosier that serves and for all that explains one. With a [Trace] it also
-// says why, which changes nothing.
+// Package policy decides requests. [Listener.Decide] is the only function that does, both
+// for serving and for explaining. With a [Trace] it also records why, which does not
+// change the decision.
 package policy
 
 import (
@@ -20,11 +20,11 @@ import (
 	"hosier/socks"
 )
 
-// Why a client is turned away before the rules are asked.
+// Reasons to refuse a client before the rules are evaluated.
 var (
-	// ErrNotClient is about a client that allow-client does not let in.
-	ErrNotClient = errors.New("client is in no allow-client")
-	// ErrNoPassword is about a client of a listener with users that did not log in.
+	// ErrNotClient refuses a client that is not in allow-client.
+	ErrNotClient = errors.New("client is not in allow-client")
+	// ErrNoPassword refuses a client without a login on a listener with users.
 	ErrNoPassword = errors.New("client gave no password, and this listener is for users; SOCKS4 cannot carry one")
 )
 
@@ -33,15 +33,16 @@ var errDialect = errors.New("dialect is not served here")
 // ClientRule is the Rule of an outcome that allow-client decided.
 const ClientRule = "allow-client"
 
-// Listener decides about the requests of one listener of a configuration. It must not change
+// Listener decides the requests of one listener of a configuration. It must not change
 // while it is in use, and may be used by many goroutines at once.
 type Listener struct {
 	*config.Listener
 	Config *config.Config
-	At     string // the address by which requests know it; "" while that is not known
+	At     string // its address as requests have it; "" while unknown
 }
 
-// State is what decides beside the configuration and the request. A nil function has no say.
+// State is the input of a decision besides the configuration and the request. A nil
+// function is skipped.
 type State struct {
 	// HasUser returns an error unless the file of users has the user.
 	HasUser func(file, user string) error
@@ -52,28 +53,29 @@ type State struct {
 	// Leak judges a request that may carry an address where a name was possible.
 	Leak func(leaks.Mode, *socks.Request) (leaks.Verdict, error)
 
-	// Pool returns the tors of an egress, for [Listener.Foresee]. An error beside them says
-	// why the isolation key is not known. It is needed where there is an egress into Tor.
+	// Pool returns the tors of an egress, for [Listener.Foresee]. An error along with a
+	// pool explains why the isolation key is not known. Required if an egress goes
+	// through Tor.
 	Pool func(*config.Egress) (*tor.Pool, error)
 }
 
-// Outcome is what becomes of a request.
+// Outcome is the decision about a request.
 type Outcome struct {
-	Rule     string   // what decided, for logs: file:line, or another name
+	Rule     string   // the rule that decided, for logs: file:line, or another name
 	Egresses []string // by their names, in the order to try them
 	Own      bool     // hosier itself answers the request, and no egress gets it
-	Err      error    // the refusal: it wraps the socks.Status that the client is owed
+	Err      error    // the refusal, wrapping the socks.Status of the reply
 
-	// Leak is the verdict of State.Leak. If it wants a look at the client's program, Err may
-	// be given beside Egresses: the client gets its refusal after that look.
+	// Leak is the verdict of State.Leak. If it asks for a look at the client's program,
+	// Err may be set along with Egresses: the client is refused after that look.
 	Leak leaks.Verdict
 
-	Decision rules.Decision // of the rules; zero if they were not asked
+	Decision rules.Decision // of the rules; zero if they were not evaluated
 }
 
-// Decide returns what becomes of r. The steps come in the order in which a connection meets
-// them: the client, its dialect and user, hosier's own check page, limits, rules, leaks. A
-// running hosier has asked the first three before, when the client came and logged in.
+// Decide decides r. Its steps come in the order in which a connection meets them: the
+// client, its dialect and user, hosier's own check page, limits, rules, leaks. A running
+// hosier has applied the first three already, at accept and login.
 func (l *Listener) Decide(r *socks.Request, s State, t *Trace) Outcome {
 	l.introduce(r, t)
 	o := l.decide(r, &s, t)
@@ -86,7 +88,7 @@ func (l *Listener) decide(r *socks.Request, s *State, t *Trace) (o Outcome) {
 		return o
 	}
 	if page.IsCheck(r.Addr) {
-		t.add("rules", "none is asked: %s is hosier's own", page.CheckName)
+		t.add("rules", "none applies: %s is hosier's own name", page.CheckName)
 		o.Rule, o.Own = page.CheckName, true
 		return o
 	}
@@ -110,7 +112,7 @@ func (l *Listener) decide(r *socks.Request, s *State, t *Trace) (o Outcome) {
 	return o
 }
 
-// enter judges what a running hosier has judged before there is a request.
+// enter repeats the checks that a running hosier makes before there is a request.
 func (l *Listener) enter(r *socks.Request, s *State) (rule string, err error) {
 	if err := l.Admits(r.Listener, r.Client.Addr()); err != nil {
 		return ClientRule, err
@@ -129,8 +131,9 @@ func (l *Listener) enter(r *socks.Request, s *State) (rule string, err error) {
 	return "", nil
 }
 
-// Admits returns an error, which wraps [ErrNotClient], unless the client may use the listener
-// at all. Programs of this host may, where only they can come. At is where it came in.
+// Admits returns an error that wraps [ErrNotClient] unless allow-client lets the client
+// use the listener. Programs of this host always may on a listener that only they can
+// reach. At is the listener's address.
 func (l *Listener) Admits(at string, client netip.Addr) error {
 	if len(l.AllowClient) == 0 || l.isLocal(at) {
 		return nil
@@ -142,7 +145,8 @@ func (l *Listener) Admits(at string, client netip.Addr) error {
 	return fmt.Errorf("%w: %w", ErrNotClient, socks.NotAllowed)
 }
 
-// speaks reports whether the listener serves the dialect, and that has the command.
+// speaks reports whether the listener serves the dialect, and the dialect has the
+// command.
 func (l *Listener) speaks(v socks.Version, c socks.Command) bool {
 	word, has := "socks5", true
 	switch v {
@@ -164,8 +168,9 @@ func (l *Listener) leakMode() leaks.Mode {
 	return leaks.Warn
 }
 
-// Allow returns the function that judges each address that this host comes to for r by the
-// decision that was made about it, and for clients of other hosts by whether it is public.
+// Allow returns the function that judges each address that this host is about to connect
+// to for r: by the decision that was made about r, and for clients on other hosts also by
+// whether the address is public.
 func (l *Listener) Allow(r *socks.Request, d rules.Decision) func(netip.Addr) error {
 	return func(ip netip.Addr) error {
 		explicit, err := d.Judge(ip)
@@ -176,20 +181,21 @@ func (l *Listener) Allow(r *socks.Request, d rules.Decision) func(netip.Addr) er
 	}
 }
 
-// isLocal reports whether the request is of a program of this host. Who speaks for others
-// by a PROXY header may be here; those are not.
+// isLocal reports whether the request is from a program of this host. A PROXY header may
+// carry clients of other hosts.
 func (l *Listener) isLocal(at string) bool {
 	return len(l.ProxyFrom) == 0 && IsLocal(at)
 }
 
-// IsLocal reports whether only programs of this host can reach a listener at the address. The
-// address of a client would not do: a forwarder on this host lends its own.
+// IsLocal reports whether only programs of this host can reach a listener at the address.
+// The client's address would not do: behind a forwarder on this host it is the
+// forwarder's.
 func IsLocal(at string) bool {
 	ap, err := netip.ParseAddrPort(strings.Replace(at, "localhost:", "127.0.0.1:", 1))
 	return strings.HasPrefix(at, "unix:") || err == nil && ap.Addr().IsLoopback()
 }
 
-// HasUser returns an error unless the user is in the list, which is that of a file.
+// HasUser returns an error unless the list, read from file, has the user.
 func HasUser(list *users.List, file, user string) error {
 	if list.Has(user) {
 		return nil

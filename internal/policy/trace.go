@@ -8,15 +8,15 @@ import (
 	"hosier/socks"
 )
 
-// Trace has the steps by which a request came to its outcome. A nil Trace records nothing. It
-// is for one request.
+// Trace records the steps of a decision. A nil Trace records nothing. Use one per
+// request.
 type Trace struct {
 	Steps []Step
 
 	// Hidden stands for clients and targets; "" shows them.
 	Hidden string
 
-	// Reason returns the text of a refusal; nil takes that of the error.
+	// Reason returns the text of a refusal; if nil, that of the error.
 	Reason func(error) string
 }
 
@@ -39,7 +39,7 @@ func (t *Trace) show(what any) string {
 	return fmt.Sprint(what)
 }
 
-// rules records how the rules came to their decision.
+// rules records how the rules decided.
 func (t *Trace) rules(d *rules.Decision) {
 	if t == nil {
 		return
@@ -60,7 +60,7 @@ func (t *Trace) refuse(err error) {
 	t.add(Refused, "%s", text)
 }
 
-// introduce records the request, and where it came from.
+// introduce records the request and its origin.
 func (l *Listener) introduce(r *socks.Request, t *Trace) {
 	if t == nil {
 		return
@@ -81,7 +81,7 @@ func (l *Listener) identity(r *socks.Request, t *Trace) string {
 	case l.HasUsers():
 		return fmt.Sprintf("user %q, %s", r.User, from)
 	}
-	return fmt.Sprintf("%s; this listener has no users, so the name %q proves nothing and only keeps apart", from, r.User)
+	return fmt.Sprintf("%s; this listener has no users, so the name %q proves nothing and only isolates", from, r.User)
 }
 
 func (l *Listener) place() string {
