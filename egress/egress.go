@@ -80,4 +80,4 @@ func refuseOnion(a socks.Addr) error {
 }
 
 // errOnion is told apart from an answer of another proxy, which has the same status.
-var errOnion = fmt.Errorf(".onion names need a way out that is Tor: %w", socks.HostUnreachable)
+var errOnion = fmt.Errorf(".onion names need an egress through Tor: %w", socks.HostUnreachable)

@@ -12,7 +12,7 @@ import (
 	"hosier/resolver"
 )
 
-// draft makes a whole draft of the root, as far as the mistakes let it.
+// draft builds a whole draft of the root, as far as mistakes allow.
 func (r *reader) draft(root *node) *draft {
 	d := newDraft()
 	d.places = r.read(root, inTop, r.top(d))
@@ -24,9 +24,9 @@ func (r *reader) draft(root *node) *draft {
 	for i := range c.Listeners {
 		r.checkListener(&c.Listeners[i], c.Listeners[:i])
 	}
-	a := r.newAtlas(d)
+	a := r.newEgressIndex(d)
 	c.Rules = r.ruleSet(d, a)
-	r.checkWays(d)
+	r.checkEgresses(d)
 	r.checkTimes(d.policy, d.places)
 	r.checkIsolation(d.isolation, d.places)
 	for _, w := range d.egresses {
@@ -59,23 +59,23 @@ func (r *reader) shortListeners(d *draft) {
 	c.Listeners = append(short, c.Listeners...)
 }
 
-// maxPath is how many bytes the path of a Unix socket has at most on this system.
+// maxPath is the length of the longest path of a Unix socket on this system, in bytes.
 const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
-// checkAddress tells whether an address can be listened on without a lookup, and returns
-// it, or "".
+// checkAddress returns an address that can be listened on without a lookup; "" after a
+// mistake.
 func (r *reader) checkAddress(text string, at rules.Pos) string {
 	const fix = `write host:port such as "127.0.0.1:1080", "unix:/path", or "systemd:NAME"`
 	kind, rest, ok := strings.Cut(text, ":")
 	switch {
 	case !ok:
-		r.fail(at, "%s is no address; %s", shown(text), fix)
+		r.fail(at, "%s is not an address; %s", shown(text), fix)
 	case strings.HasPrefix(rest, "//"):
 		r.fail(at, "%s: a URL is for via; %s", shown(text), fix)
 	case kind == "unix" && !strings.HasPrefix(rest, "/"):
 		r.fail(at, `%s: write the whole path, such as "unix:/run/hosier/socks.sock"`, shown(text))
 	case kind == "systemd" && (rest == "" || strings.ContainsAny(rest, ":/ ")):
-		r.fail(at, "%s: behind systemd: stands what FileDescriptorName= of the socket unit says", shown(text))
+		r.fail(at, "%s: after systemd: write the FileDescriptorName= of the socket unit", shown(text))
 	case kind == "unix" && len(rest) > maxPath:
 		r.fail(at, "the path of a Unix socket has at most %d bytes, and %s has %d; choose a shorter one", maxPath, shown(rest), len(rest))
 	case kind == "unix" || kind == "systemd":
@@ -97,14 +97,15 @@ func (r *reader) checkTCP(text string, at rules.Pos, fix string) string {
 	case err == nil, host == "", host == "localhost":
 		return host + ":" + strconv.FormatUint(n, 10)
 	case strings.Contains(host, ":"):
-		r.fail(at, `%s: an IPv6 address stands in brackets before its port, such as "[::1]:1080"`, shown(text))
+		r.fail(at, `%s: put an IPv6 address in brackets before its port, such as "[::1]:1080"`, shown(text))
 	default:
 		r.fail(at, "%s: a name would have to be looked up; write an address of this host, or localhost", shown(text))
 	}
 	return ""
 }
 
-// isBeyondLoopback tells whether other hosts can reach an address; of systemd's sockets it is not known.
+// isBeyondLoopback reports whether other hosts can reach an address; for systemd's
+// sockets that is not known.
 func isBeyondLoopback(address string) bool {
 	if address == "" || strings.HasPrefix(address, "unix:") || strings.HasPrefix(address, "systemd:") ||
 		strings.HasPrefix(address, "localhost:") {
@@ -121,7 +122,7 @@ func (r *reader) checkListener(l *Listener, before []Listener) {
 	}
 	for i := range before {
 		if b := &before[i]; l.Address != "" && b.Address == l.Address && !strings.HasSuffix(l.Address, ":0") {
-			r.fail(at, "%s is listened on already, by line %d; remove one, or take another address", l.Address, b.At.Line)
+			r.fail(at, "%s is already used by line %d; remove one, or take another address", l.Address, b.At.Line)
 		}
 	}
 	if isBeyondLoopback(l.Address) && !l.IsGuarded() {
@@ -131,7 +132,7 @@ func (r *reader) checkListener(l *Listener, before []Listener) {
 	r.checkSocket(l)
 	r.checkTLS(l)
 	if l.Users != "" && slices.Equal(l.Dialects, []string{"socks4"}) {
-		r.fail(r.place(l, "dialects"), "SOCKS4 has no passwords, so nobody could use this listener; "+
+		r.fail(r.place(l, "dialects"), "SOCKS4 has no passwords, so no client could use this listener; "+
 			`add a dialect, or write users = ""`)
 	}
 	r.checkTimes(l.Policy, l.places)
@@ -139,7 +140,7 @@ func (r *reader) checkListener(l *Listener, before []Listener) {
 	r.checkFiles(l)
 }
 
-// checkFiles looks into the files of a listener.
+// checkFiles checks the files of a listener.
 func (r *reader) checkFiles(l *Listener) {
 	if _, known := r.users[l.Users]; l.Users != "" && !known && !r.unreadable[l.Users] && r.options.Users != nil {
 		names, err := r.options.Users(l.Users)
@@ -158,7 +159,7 @@ func (r *reader) checkFiles(l *Listener) {
 	}
 }
 
-// place is where a key of l stands, or l itself if the value is a default.
+// place returns the position of a key of l, or of l itself if the value is a default.
 func (r *reader) place(l *Listener, key string) rules.Pos {
 	if at, ok := l.places[key]; ok {
 		return at
@@ -166,22 +167,22 @@ func (r *reader) place(l *Listener, key string) rules.Pos {
 	return l.At
 }
 
-// checkSocket checks what only some sockets have.
+// checkSocket checks keys that only some kinds of sockets have.
 func (r *reader) checkSocket(l *Listener) {
 	if l.Address == "" {
 		return
 	}
 	unix, systemd := strings.HasPrefix(l.Address, "unix:"), strings.HasPrefix(l.Address, "systemd:")
 	if at, ok := l.places["mode"]; ok && systemd {
-		r.fail(at, "the mode of a socket of systemd is SocketMode= of its unit; remove mode here")
+		r.fail(at, "systemd sets the mode of its sockets (SocketMode=); remove mode here")
 	} else if ok && !unix {
 		r.fail(at, "only a Unix socket has a mode; remove it, or listen on unix:/path")
 	}
 	if l.PeerUsers && !unix && !systemd {
-		r.fail(r.place(l, "peer-users"), "only a Unix socket tells who its peer is; remove peer-users, or listen on unix:/path")
+		r.fail(r.place(l, "peer-users"), "only a Unix socket identifies its peer; remove peer-users, or listen on unix:/path")
 	}
 	if len(l.Names) > 0 && unix {
-		r.fail(r.place(l, "names"), "nobody reaches a Unix socket by a host name; remove names, or listen on host:port")
+		r.fail(r.place(l, "names"), "a Unix socket is not reached by a host name; remove names, or listen on host:port")
 	}
 	if len(l.ProxyFrom) > 0 && unix {
 		r.fail(r.place(l, "proxy-protocol-from"), "the peers of a Unix socket have no addresses; remove proxy-protocol-from, or listen on host:port")
@@ -191,16 +192,16 @@ func (r *reader) checkSocket(l *Listener) {
 func (r *reader) checkTLS(l *Listener) {
 	switch {
 	case l.TLSCert != "" && l.TLSKey == "":
-		r.fail(r.place(l, "tls-cert"), "tls-cert wants tls-key, the file of its private key")
+		r.fail(r.place(l, "tls-cert"), "tls-cert needs tls-key, the file of its private key")
 	case l.TLSCert == "" && l.TLSKey != "":
-		r.fail(r.place(l, "tls-key"), "tls-key wants tls-cert, the file of its certificate")
+		r.fail(r.place(l, "tls-key"), "tls-key needs tls-cert, the file of its certificate")
 	case l.TLSCert == "" && l.TLSClientCA != "":
-		r.fail(r.place(l, "tls-client-ca"), "certificates of clients are shown in TLS alone; write tls-cert and tls-key, too")
+		r.fail(r.place(l, "tls-client-ca"), "client certificates need TLS; add tls-cert and tls-key")
 	}
 }
 
-// checkTimes tells of times that never come because another ends first. It tells where
-// one of both is written.
+// checkTimes reports timeouts that never expire because another ends the connection
+// first, at the position of one that is written. It tells where one of both is written.
 func (r *reader) checkTimes(p Policy, at places) {
 	if p.TotalTimeout == 0 {
 		return
@@ -218,7 +219,7 @@ func (r *reader) checkTimes(p Policy, at places) {
 			place = total
 		}
 		if one.wrong && (here || ok) {
-			r.fail(place, "%s is longer than total-timeout, which ends the connection first; make one shorter, or the other longer", one.key)
+			r.fail(place, "%s is longer than total-timeout, which ends the connection first; shorten one or lengthen the other", one.key)
 		}
 	}
 }
@@ -234,8 +235,9 @@ func (r *reader) checkIsolation(i *Isolation, at places) {
 	}
 }
 
-// checkWays checks what is of some ways out alone, and that there is one.
-func (r *reader) checkWays(d *draft) {
+// checkEgresses checks keys that only some kinds of egresses have, and that such an
+// egress exists.
+func (r *reader) checkEgresses(d *draft) {
 	has := func(ok func(*Egress) bool) bool {
 		for i := range d.config.Egresses {
 			if ok(&d.config.Egresses[i]) {
@@ -249,7 +251,7 @@ func (r *reader) checkWays(d *draft) {
 			"write via = %q at the top of the file, or rules", d.egresses[0].name)
 	}
 	if len(r.errors) > 0 {
-		return // a way out that was not understood could be the one
+		return // an egress with a mistake could be the one
 	}
 	if r.file != "" && d.saysNothing() {
 		r.fail(r.pos(0), "%s where requests go, and hosier connects directly only if that is written; "+
@@ -264,10 +266,10 @@ func (r *reader) checkWays(d *draft) {
 		ok   bool
 		text string
 	}{
-		{"dns", has(isDirect), "names are looked up beyond the ways out, so nobody asks this server; only direct has a DNS server"},
-		{"isolate", has(isTor), "only a way out through Tor has circuits, and there is none; remove it"},
-		{"no-isolate", has(isTor), "only a way out through Tor has circuits, and there is none; remove it"},
-		{"torrc", has(isSpawned), `it is for the tor that hosier starts, and none does: write via = "tor+spawn://", or remove it`},
+		{"dns", has(isDirect), "only direct looks names up on this host, and no egress is direct, so this server would never be asked; remove it"},
+		{"isolate", has(isTor), "only an egress through Tor has circuits, and there is none; remove it"},
+		{"no-isolate", has(isTor), "only an egress through Tor has circuits, and there is none; remove it"},
+		{"torrc", has(isSpawned), `it is for a tor that hosier starts, and there is none; write via = "tor+spawn://", or remove it`},
 	} {
 		if at, there := d.places[one.key]; there && !one.ok {
 			r.fail(at, "%s: %s", one.key, one.text)
@@ -275,16 +277,17 @@ func (r *reader) checkWays(d *draft) {
 	}
 	for i := range d.config.Listeners {
 		if l := &d.config.Listeners[i]; l.Isolation != nil && !has(isTor) {
-			r.fail(l.At, "isolate and no-isolate of [listener.%s]: only a way out through Tor has circuits, and there is none; remove them", l.Name)
+			r.fail(l.At, "isolate and no-isolate of [listener.%s]: only an egress through Tor has circuits, and there is none; remove them", l.Name)
 		}
 	}
 }
 
-// saysNothing reports whether nothing is written of where requests go.
+// saysNothing reports whether the file does not say where requests go.
 func (d *draft) saysNothing() bool { return len(d.via)+len(d.egresses)+len(d.rules) == 0 }
 
-// silence begins the message about a file that says nothing of where requests go. One
-// without any key was most likely cut short, or never written.
+// silence begins the message about a file that does not say where requests go. One
+// without any key was most likely truncated, or never written. One without any key was
+// most likely cut short, or never written.
 func (d *draft) silence() string {
 	for _, at := range d.places {
 		if at.Line > 0 {
@@ -294,18 +297,18 @@ func (d *draft) silence() string {
 	return "the file is empty but for comments, so it does not say"
 }
 
-// checkLimits checks limits that another one makes void.
+// checkLimits reports limits that another one makes void.
 func (r *reader) checkLimits(d *draft) {
 	l, most := d.config.Limits, d.config.MaxConns
 	if most > 0 && l.ConnsPerClient > most {
-		r.fail(d.limits["conns-per-client"], "%d for one client are more than max-conns, which is %d for all; make it less", l.ConnsPerClient, most)
+		r.fail(d.limits["conns-per-client"], "%d for one client is more than max-conns, %d for all; lower it", l.ConnsPerClient, most)
 	}
 	if most > 0 && l.ConnsPerUser > most {
-		r.fail(d.limits["conns-per-user"], "%d for one user are more than max-conns, which is %d for all; make it less", l.ConnsPerUser, most)
+		r.fail(d.limits["conns-per-user"], "%d for one user is more than max-conns, %d for all; lower it", l.ConnsPerUser, most)
 	}
 	users := func(l Listener) bool { return l.HasUsers() }
 	if l.ConnsPerUser > 0 && !slices.ContainsFunc(d.config.Listeners, users) {
-		r.fail(d.limits["conns-per-user"], "no listener has users, so this never counts; remove it, or write users")
+		r.fail(d.limits["conns-per-user"], "no listener has users, so this has no effect; remove it, or add users")
 	}
 }
 

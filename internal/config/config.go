@@ -1,10 +1,10 @@
-// Package config makes of the text of a configuration file a checked [Config]. It builds
-// nothing and opens nothing; whoever starts the program does, from plain data in which
-// every name leads somewhere.
+// Package config turns the text of a configuration file into a checked [Config]: plain
+// data in which every name is resolved. It builds and opens nothing; the caller does
+// that.
 //
-// It is strict: what it does not know is a mistake, and all mistakes of a file come back
-// at once, each with its place and the fix ([Errors]). No password, nor anything else of
-// a proxy's URL, stands in a mistake or in any formatting of a Config.
+// It is strict: an unknown key is a mistake, and all mistakes of a file are returned at
+// once, each with its position and the fix ([Errors]). No mistake and no formatting of a
+// Config contains a password, or anything before the @ of a proxy's URL.
 package config
 
 import (
@@ -18,71 +18,72 @@ import (
 	"hosier/resolver"
 )
 
-// Config is what a file says, with what it does not say filled in.
+// Config is the content of a file, with defaults filled in.
 type Config struct {
 	Listeners []Listener // at least one
-	Egresses  []Egress   // every way out, each by itself: lists of them are dissolved
+	Egresses  []Egress   // each a single one: lists are resolved
 	Rules     *rules.Set // over the names of Egresses and Listeners
 
-	DNS       []resolver.Server // that direct egresses ask; none for the system's
+	DNS       []resolver.Server // for direct egresses; empty for the system's
 	StateDir  string
 	Admin     string // host:port on loopback, or unix:/path; "" for none
 	MaxConns  int    // 0 for what the limit of open files allows
 	Drain     time.Duration
-	ReloadEnd bool // a reload ends the connections that began under the file before it
+	ReloadEnd bool // a reload ends the connections of the previous configuration
 
 	Log    Log
 	Limits Limits
 
-	Settings []Setting // all that is in force, for people
+	Settings []Setting // all settings in force, for people
 }
 
-// Log says what is written about running.
+// Log configures the log.
 type Log struct {
 	JSON        bool // text otherwise
 	Debug       bool
-	Reveal      bool // clients and targets are written, not only that there were some
-	Connections bool // a line a connection, at its end
+	Reveal      bool // do not redact clients and targets
+	Connections bool // log each connection when it ends
 }
 
-// Limits bound what clients may take; 0 stands for no limit.
+// Limits bound the use by clients; 0 is no limit.
 type Limits struct {
 	ConnsPerClient    int
 	ConnsPerUser      int
 	NewConnsPerSecond int   // of one client
-	BytesPerSecond    int64 // of one user, both ways together
+	BytesPerSecond    int64 // of one user, both directions together
 }
 
-// Listener is one way in, and what holds for those who come by it.
+// Listener is an address that clients connect to, with its policy.
 type Listener struct {
-	Name string // of [listener.NAME]; else the address
+	Name string // from [listener.NAME]; else the address
 	At   rules.Pos
 
 	Address   string      // host:port with an IP, localhost or nothing as host; unix:/path; systemd:NAME
-	Mode      fs.FileMode // of a Unix socket; 0 if the file does not say
+	Mode      fs.FileMode // of a Unix socket; 0 if not configured
 	PeerUsers bool        // the peer's login name is its user
 
 	TLSCert, TLSKey string // files; "" for no TLS
-	TLSClientCA     string // a certificate's common name is its user; "" asks for none
+	TLSClientCA     string // the common name of a client's certificate is its user; "" requests none
 	ProxyFrom       []netip.Prefix
-	Names           []string // of hosts, by which clients reach it: lower case, no dot at the end
+	Names           []string // host names by which clients reach it: lower case, no trailing dot
 
 	Policy
 
-	// Isolation is what [listener.NAME] says itself; nil leaves it to the way out.
+	// Isolation is that of [listener.NAME]; if nil, the egress's applies.
 	Isolation *Isolation
 
 	places places
 }
 
-// Policy is what holds for a client. At the top of a file it is the default of listeners.
+// Policy applies to a listener's clients. At the top of a file it is the default of
+// listeners.
 type Policy struct {
 	Users          string         // a file of users; "" for none
-	AllowClient    []netip.Prefix // who may come; all if empty
+	AllowClient    []netip.Prefix // clients that are let in; all if empty
 	Dialects       []string       // of socks4, socks5, connect; all if empty
 	Unsafe         Unsafe
-	ExtendedErrors *bool // nil: if the way out is Tor
-	DeferAccept    bool  // a connection counts once it has said something
+	ExtendedErrors *bool // nil: if the egress is Tor
+	DeferAccept    bool  // accept a connection once it has sent something
 	DNSCache       DNSCache
 
 	HandshakeTimeout time.Duration
@@ -91,35 +92,36 @@ type Policy struct {
 	TotalTimeout     time.Duration // 0 for no limit
 }
 
-// DNSCache says whose cached answers a client may get from a direct egress. The zero value is
-// CacheUser where the listener has users or clients on other hosts, else CacheShared.
+// DNSCache selects which clients share a direct egress's cached answers. The zero value
+// is CacheUser where the listener has users or clients on other hosts, else CacheShared.
 type DNSCache string
 
-// Whose they may be.
+// The clients that share cached answers.
 const (
 	CacheShared DNSCache = "shared" // of all clients of the listener
 	CacheUser   DNSCache = "user"   // of the same user, or the same client where there is none
-	CacheOff    DNSCache = "off"    // nothing is kept
+	CacheOff    DNSCache = "off"    // nothing is cached
 )
 
-// Unsafe says what becomes of requests that carry an address where a name was possible.
+// Unsafe selects the treatment of requests that carry an address where a name was
+// possible.
 type Unsafe string
 
-// What may become of them.
+// The treatments.
 const (
 	UnsafeAllow  Unsafe = "allow"
 	UnsafeWarn   Unsafe = "warn"
 	UnsafeRefuse Unsafe = "refuse"
 )
 
-// IsGuarded tells whether not just anybody may use the listener: a client must log in,
-// show a certificate, or come from one of some addresses. What a PROXY header says is
-// no guard, since it says it of anybody.
+// IsGuarded reports whether the listener restricts its clients: they must log in, present
+// a certificate, or come from given addresses. A PROXY header is no guard, since it can
+// carry any address.
 func (l *Listener) IsGuarded() bool {
 	return l.Users != "" || l.TLSClientCA != "" || len(l.AllowClient) > 0
 }
 
-// HasUsers tells whether clients of the listener show who they are.
+// HasUsers reports whether clients of the listener identify themselves.
 func (l *Listener) HasUsers() bool {
 	return l.Users != "" || l.PeerUsers || l.TLSClientCA != ""
 }
@@ -129,49 +131,50 @@ func (l *Listener) AsksPassword() bool {
 	return l.Users != "" && l.TLSClientCA == "" && !l.PeerUsers
 }
 
-// Egress is one way out.
+// Egress is a place where requests leave.
 type Egress struct {
-	Name string // of [egress.NAME]; else what is written, without what is before an @
+	Name string // from [egress.NAME]; else its URL, without what is before an @
 	At   rules.Pos
 	Via  via.Egress
 
-	Isolation Isolation // of Tor; its own, or that of the top of the file
+	Isolation Isolation // for Tor; its own, or that of the top of the file
 	Torrc     string    // of tor+spawn://; likewise
 }
 
-// Isolation are the words of isolate and no-isolate.
+// Isolation holds the words of isolate and no-isolate.
 type Isolation struct{ Isolate, NoIsolate []string }
 
-// Options are what Parse needs to know beyond the text. The zero value is ready.
+// Options are hooks and flags for Parse. The zero value is usable.
 type Options struct {
-	// Readable tells whether a file that is named can be read. Nil does not ask.
+	// Readable returns an error if a named file cannot be read. If nil, this is not
+	// checked.
 	Readable func(path string) error
 
-	// Users returns the names in a file of users. Its error may be [Errors], with places in
-	// that file. Nil does not look into files of users.
+	// Users returns the names in a file of users. Its error may be [Errors], with places
+	// in that file. If nil, users files are not read.
 	Users func(file string) (names []string, err error)
 
-	// TLS tells whether a listener can speak TLS by its files; clientCA may be "". Nil does
-	// not ask.
+	// TLS returns an error if a listener cannot use these files for TLS; clientCA may be
+	// "". If nil, this is not checked.
 	TLS func(cert, key, clientCA string) error
 
-	// Flags take the place of keys at the top of the file, before anything is judged:
-	// whatever is true of a file is true of the file with them.
+	// Flags replace keys at the top of the file before anything is checked, as if they
+	// stood in the file.
 	Flags []Flag
 
-	// Verbose has a line a connection, with its target, whatever the file says. In the
+	// Verbose logs each connection with its target, whatever the file says. In the
 	// settings it is the flag --verbose.
 	Verbose bool
 }
 
-// Flag is a key of the top of the file with values from elsewhere. It is spelled like the
-// key, and mistakes in it are placed at "--KEY".
+// Flag is a key of the top of the file with values from the command line. It is spelled
+// like the key, and mistakes in it are placed at "--KEY".
 type Flag struct {
 	Key    string
-	Values []string // of a key that takes no list, one
+	Values []string // one, unless the key takes a list
 }
 
-// Parse reads the text of the file of that name. The error is of type [Errors].
+// Parse checks the text of the named file. The error is of type [Errors].
 //
 // A file must say where requests go, by via, an egress or a rule of its own or a flag: an
 // empty one, or one that was cut short, must not send them directly. Without a file, which
@@ -206,15 +209,15 @@ func Parse(name string, text []byte, o Options) (*Config, error) {
 	return &d.config, nil
 }
 
-// reader makes one Config.
+// reader builds one Config.
 type reader struct {
 	file    string
 	options Options
-	lines   []int // where each begins
+	lines   []int // where each starts
 	errors  Errors
 
-	unreadable map[string]bool     // files of which that was told
-	users      map[string][]string // names by file; none of a file that has mistakes
+	unreadable map[string]bool     // files already reported
+	users      map[string][]string // names by file; none for a file with mistakes
 }
 
 // failure returns the mistakes in their order; nil if there are none.

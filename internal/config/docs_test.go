@@ -30,7 +30,7 @@ func schema() map[string][]string {
 		"THE TOP OF THE FILE": names(r.top(newDraft()), policy...),
 		"POLICY":              names(policy),
 		"LISTENERS":           names(r.listenerKeys(&Listener{}), policy...),
-		"EGRESSES":            names(r.egressKeys(&way{})),
+		"EGRESSES":            names(r.egressKeys(&egressTable{})),
 		"RULES":               names(r.ruleKeys(&rule{})),
 		"LIMITS":              names(r.limits(&Limits{})),
 		"LOG":                 names(r.log(&Log{})),

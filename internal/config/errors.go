@@ -9,10 +9,10 @@ import (
 	"hosier/internal/rules"
 )
 
-// Errors are all mistakes of a file, in the order of their places.
+// Errors are all mistakes of a file, in the order of their positions.
 type Errors []*Error
 
-// Error returns one mistake a line.
+// Error returns the mistakes, one a line.
 func (e Errors) Error() string {
 	lines := make([]string, len(e))
 	for i, one := range e {
@@ -30,10 +30,10 @@ func (e Errors) Unwrap() []error {
 	return all
 }
 
-// Error is a mistake: where it is, what is wrong, and the fix.
+// Error is a mistake: its position, what is wrong, and the fix.
 type Error struct {
 	File         string
-	Line, Column int // from 1, the column in bytes; both 0 where there is no file, such as in a flag
+	Line, Column int // from 1, the column in bytes; both 0 for a flag
 	Text         string
 }
 
@@ -52,7 +52,8 @@ func (r *reader) fail(at rules.Pos, format string, args ...any) {
 	r.errors = append(r.errors, &Error{at.File, at.Line, at.Column, fmt.Sprintf(format, args...)})
 }
 
-// shown is a value of the file for messages: short, and nothing that may hold a password.
+// shown returns a value of the file for messages: short, and without anything that may be
+// a password.
 func shown(value string) string {
 	const most = 60
 	switch {
@@ -64,7 +65,7 @@ func shown(value string) string {
 	return strconv.QuoteToASCII(value)
 }
 
-// shownKey is a key for messages.
+// shownKey returns a key for messages.
 func shownKey(name string) string {
 	if name == "" || len(name) > 60 || strings.TrimLeft(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" {
 		return shown(name)
@@ -72,7 +73,7 @@ func shownKey(name string) string {
 	return name
 }
 
-// didYouMean asks for the nearest of the known words, if one is near.
+// didYouMean suggests the nearest of the known words, if one is near.
 func didYouMean(word string, known []string) string {
 	best, least := "", max(1, min(len(word), 20)/3)+1
 	if len(word) > 60 {
@@ -89,7 +90,8 @@ func didYouMean(word string, known []string) string {
 	return " (did you mean " + best + "?)"
 }
 
-// distance counts the letters to add, remove, replace or swap with the next one to make b of a.
+// distance counts the letters to add, remove, replace or swap with the next one to turn a
+// into b.
 func distance(a, b string) int {
 	rows := [3][]int{make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)}
 	for j := range rows[1] {

@@ -207,7 +207,7 @@ func TestValues(t *testing.T) {
 		{"idle-timeout = \"1h\"\ntotal-timeout = \"1h\"", func(c *Config) any { return c.Listeners[0].TotalTimeout }, time.Hour},
 		{"via = [\"http://u:p@h.example:1\", \"http://v:p@h.example:1\"]", func(c *Config) any { return egressNames(c) }, []string{"http://h.example:1", "http://h.example:1#2"}},
 		{"via = \"x\"\n[egress]\nx.via = \"y\"\ny.via = \"http://h.example:1\"", func(c *Config) any { return egressNames(c) }, []string{"y"}},
-		{"rule = [{ to = \"*\", via = \"tor\" }, { refuse = \"no\" }]", func(c *Config) any { return c.Rules.Proof()[3] }, "what no rule matches is refused"},
+		{"rule = [{ to = \"*\", via = \"tor\" }, { refuse = \"no\" }]", func(c *Config) any { return c.Rules.Proof()[3] }, "requests that no rule matches are refused"},
 	} {
 		text := test.text
 		if !strings.Contains(text, "via") {
@@ -229,18 +229,18 @@ func TestFlags(t *testing.T) {
 	if !slices.Equal(egressNames(c), []string{"tor"}) || len(c.Listeners) != 2 || c.MaxConns != 5 || !*c.Listeners[0].ExtendedErrors || c.Drain != time.Second {
 		t.Errorf("got %+v", c)
 	}
-	if got := c.Rules.Proof()[3]; got != "what no rule matches goes via tor (--via)" {
+	if got := c.Rules.Proof()[3]; got != "requests that no rule matches go via tor (--via)" {
 		t.Errorf("got %s", got)
 	}
 	for want, f := range map[string]Flag{
 		`--listen: other hosts could reach 0.0.0.0:1`: {"listen", []string{"0.0.0.0:1"}},
-		`--via: there is no way out office`:           {"via", []string{"office"}},
+		`--via: there is no egress office`:            {"via", []string{"office"}},
 		`--max-conns: "x" is not a number`:            {"max-conns", []string{"x"}},
-		`--drain: "x" is no time`:                     {"drain", []string{"x"}},
-		`--drain: a text is wanted here`:              {"drain", []string{"1s", "2s"}},
-		`--isolate: "x" is none of`:                   {"isolate", []string{"x"}},
-		`--extended-errors: true or false is wanted`:  {"extended-errors", []string{"x"}},
-		`--nonsense: nonsense is no key`:              {"nonsense", []string{"x"}},
+		`--drain: "x" is not a duration`:              {"drain", []string{"x"}},
+		`--drain: expected a string`:                  {"drain", []string{"1s", "2s"}},
+		`--isolate: "x" is not one of`:                {"isolate", []string{"x"}},
+		`--extended-errors: expected true or false`:   {"extended-errors", []string{"x"}},
+		`--nonsense: unknown key nonsense`:            {"nonsense", []string{"x"}},
 	} {
 		_, err := Parse("f", nil, Options{Flags: []Flag{f}})
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
@@ -254,12 +254,12 @@ func TestOptions(t *testing.T) {
 	_, err := Parse("f.toml", []byte("via = \"x://y\"\nusers = \"u\""), Options{
 		Readable: func(string) error { return &fs.PathError{Op: "open", Path: "secret", Err: errors.New("locked")} },
 	})
-	want := "f.toml:1:7: this is no way out: x://y: write direct, socks5://, socks4a://, http:// or tor://, and then host:port\nf.toml:2:9: \"u\" cannot be read: locked"
+	want := "f.toml:1:7: not an egress: x://y: write direct, socks5://, socks4a://, http:// or tor://, and then host:port\nf.toml:2:9: \"u\" cannot be read: locked"
 	var all Errors
 	if err == nil || err.Error() != want || !errors.As(err, &all) || len(all) != 2 {
 		t.Fatalf("got %v, want %s", err, want)
 	}
-	if one := (*Error)(nil); !errors.As(err, &one) || *one != (Error{"f.toml", 1, 7, "this is no way out: x://y: write direct, socks5://, socks4a://, http:// or tor://, and then host:port"}) {
+	if one := (*Error)(nil); !errors.As(err, &one) || *one != (Error{"f.toml", 1, 7, "not an egress: x://y: write direct, socks5://, socks4a://, http:// or tor://, and then host:port"}) {
 		t.Errorf("got %+v", one)
 	}
 }

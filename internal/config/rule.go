@@ -9,16 +9,16 @@ import (
 	"hosier/socks"
 )
 
-// rule is [[rule]] while its names do not lead anywhere yet.
+// rule is a [[rule]] whose names are not resolved yet.
 type rule struct {
 	rules.Rule
 	via       []ref
 	listeners []ref
 	places    places
-	broken    bool // what it matches is not known
+	broken    bool // its conditions have mistakes
 }
 
-// command is one of requests, and its word.
+// command is a request's command and its word.
 type command struct {
 	word    string
 	command socks.Command
@@ -44,7 +44,7 @@ func (r *reader) rule(n *node) *rule {
 	case via && refuse:
 		r.fail(u.places["refuse"], "a rule has via or refuse, not both; remove one")
 	case !via && !refuse && n.kind == aTable:
-		r.fail(n.at, `this rule does nothing; write via = "tor" or another way out, or refuse = true`)
+		r.fail(n.at, `this rule has no action; write via = "tor" or another egress, or refuse = true`)
 	}
 	return u
 }
@@ -85,7 +85,7 @@ func (r *reader) commands(to *[]socks.Command) field {
 	}}
 }
 
-// ports reads numbers, and ranges as text.
+// ports reads numbers, and ranges as strings.
 func (r *reader) ports(to *[]rules.Ports) field {
 	return field{r.list(func(n *node) {
 		if n.kind != aNumber && !r.is(n, aText, `a port, such as 443, or a range in quotes: "8000-8999"`) {
@@ -109,7 +109,7 @@ func (r *reader) refuse(u *rule) field {
 		case n.kind != aBool:
 			r.fail(n.at, `write refuse = true, or refuse = "why, for the log"; this is %s`, n.kind)
 		case n.text == "false":
-			r.fail(n.at, "refuse = false says nothing; remove it, and write via where the request shall go")
+			r.fail(n.at, "refuse = false has no effect; remove it, and write via = \"EGRESS\"")
 		}
 	}, func() string {
 		if u.Reason == "" && u.Refuse {
@@ -119,9 +119,9 @@ func (r *reader) refuse(u *rule) field {
 	}}
 }
 
-// ruleSet makes the Set, and tells what is wrong with it.
-func (r *reader) ruleSet(d *draft, a *atlas) *rules.Set {
-	spec := rules.Spec{DefaultAt: d.places["via"], Ways: a.kinds, Default: a.all(d.via)}
+// ruleSet builds the Set, and reports its mistakes.
+func (r *reader) ruleSet(d *draft, a *egressIndex) *rules.Set {
+	spec := rules.Spec{DefaultAt: d.places["via"], Egresses: a.kinds, Default: a.all(d.via)}
 	if r.file == "" && d.saysNothing() {
 		at := rules.Pos{File: "default"}
 		d.via = []ref{{"direct", at}}
@@ -131,10 +131,10 @@ func (r *reader) ruleSet(d *draft, a *atlas) *rules.Set {
 		u.Via = a.all(u.via)
 		r.checkNames(d, u)
 		if u.broken {
-			continue // a rule of which half is known could accuse others, or be accused, wrongly
+			continue // with only half of its conditions, this rule or others could be reported wrongly
 		}
 		if u.Refuse || len(u.Via) == 0 {
-			u.Rule.Refuse, u.Rule.Via = true, nil // a mistake that was told
+			u.Rule.Refuse, u.Rule.Via = true, nil // a mistake that was reported
 		}
 		spec.Rules = append(spec.Rules, u.Rule)
 	}
@@ -149,7 +149,7 @@ func (r *reader) ruleSet(d *draft, a *atlas) *rules.Set {
 	return set
 }
 
-// checkNames checks what a rule says about listeners, and about who comes by them.
+// checkNames checks the listeners and users that a rule names.
 func (r *reader) checkNames(d *draft, u *rule) {
 	for _, one := range u.listeners {
 		r.checkListenerName(d, u, one)
@@ -167,7 +167,7 @@ func (r *reader) checkNames(d *draft, u *rule) {
 		names = append(names, r.users[l.Users]...)
 	}
 	if len(u.Users) > 0 && !users && !u.broken {
-		r.fail(u.places["user"], "this rule can never match: no listener that it is about has users; "+
+		r.fail(u.places["user"], "this rule can never match: none of its listeners has users; "+
 			"give one users, peer-users or tls-client-ca, or leave user out")
 	}
 	for _, name := range u.Users {

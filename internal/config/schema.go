@@ -12,14 +12,14 @@ import (
 	"hosier/socks"
 )
 
-// What the tables are called in messages.
+// Names of the tables in messages.
 const (
 	inTop      = "at the top of the file"
-	inLog      = "of [log]"
-	inLimits   = "of [limits]"
-	inListener = "of a [listener]"
-	inEgress   = "of an [egress]"
-	inRule     = "of a [[rule]]"
+	inLog      = "in [log]"
+	inLimits   = "in [limits]"
+	inListener = "in [listener]"
+	inEgress   = "in [egress]"
+	inRule     = "in [[rule]]"
 )
 
 var (
@@ -27,28 +27,28 @@ var (
 	isolationWords = []string{"listener", "client", "credentials", "destination", "port", "protocol"}
 )
 
-// draft is a Config while it is read: names do not lead anywhere yet.
+// draft is a Config whose names are not resolved yet.
 type draft struct {
 	config    Config
 	listen    []address
 	policy    Policy
 	isolation *Isolation
 	torrc     string
-	via       []ref // of what no rule decides
-	egresses  []*way
+	via       []ref // if no rule matches
+	egresses  []*egressTable
 	rules     []*rule
 	places    places // of the top
 	log       places
 	limits    places
 }
 
-// address is one of the short form of listeners.
+// address is a listener of the short form.
 type address struct {
 	text string
 	at   rules.Pos
 }
 
-// topKeys are the names of the keys of the top.
+// topKeys returns the names of the top's keys.
 func topKeys() []string {
 	var names []string
 	for _, k := range new(reader).top(newDraft()) {
@@ -64,7 +64,8 @@ func newDraft() *draft {
 	}
 }
 
-// top are the keys of the top of the file. Those of listeners come after their defaults.
+// top returns the keys of the top of the file. The keys of listeners come after their
+// defaults. Those of listeners come after their defaults.
 func (r *reader) top(d *draft) []key {
 	c := &d.config
 	keys := []key{
@@ -99,7 +100,7 @@ func (r *reader) top(d *draft) []key {
 	)
 }
 
-// table is a key that has others below it.
+// table returns a key that has others below it.
 func table(name string, read func(*node)) key { return key{name, field{read: read}} }
 
 func (r *reader) addresses(to *[]address) field {
@@ -113,7 +114,7 @@ func (r *reader) addresses(to *[]address) field {
 	}, func() string { return joined(*to, func(a address) string { return a.text }) }}
 }
 
-// policy are the keys that listeners have, and the top as their default.
+// policy returns the keys that listeners have, and the top as their default.
 func (r *reader) policy(p *Policy) []key {
 	return []key{
 		{"users", r.path(&p.Users)},
@@ -136,7 +137,7 @@ func (r *reader) policy(p *Policy) []key {
 	}
 }
 
-// perhaps reads a boolean that may be left open.
+// perhaps reads a boolean that may be left unset.
 func (r *reader) perhaps(to **bool) field {
 	return field{func(n *node) {
 		var b bool
@@ -150,7 +151,8 @@ func (r *reader) perhaps(to **bool) field {
 	}}
 }
 
-// isolation are isolate and no-isolate. Whoever writes one of them says it all.
+// isolation returns the keys isolate and no-isolate. Either one replaces both of the top.
+// Whoever writes one of them says it all.
 func (r *reader) isolation(to **Isolation) []key {
 	words := func(part func(*Isolation) *[]string) field {
 		return field{func(n *node) {
@@ -202,9 +204,9 @@ func (r *reader) named(what string, one func(name string, e *entry)) func(*node)
 		for _, e := range n.entries {
 			switch {
 			case !isName(e.name):
-				r.fail(e.at, "%s is no name for [%s.NAME]; write 1 to 60 letters, digits, - and _", shown(e.name), what)
+				r.fail(e.at, "%s is not a valid NAME in [%s.NAME]; write 1 to 60 letters, digits, - and _", shown(e.name), what)
 			case e.value.kind != aTable:
-				r.fail(e.at, "%s is no table; write [%s.NAME], and %[1]s below", e.name, what)
+				r.fail(e.at, "%s is not a table; write [%s.NAME], and %[1]s below", e.name, what)
 			default:
 				one(e.name, e)
 			}
@@ -252,7 +254,7 @@ func parseHostName(text string) (string, error) {
 	}
 	a, err := socks.ParseHost(ascii)
 	if err != nil || a.Name == "" {
-		return "", errors.New(`write a host name such as "gateway.lan", without a port; an address is known without being written here`)
+		return "", errors.New(`write a host name such as "gateway.lan", without a port; addresses need not be listed`)
 	}
 	return strings.ToLower(strings.TrimSuffix(a.Name, ".")), nil
 }
@@ -264,7 +266,7 @@ func (r *reader) mode(to *fs.FileMode) field {
 		}
 		m, err := strconv.ParseUint(n.text, 8, 32)
 		if err != nil || m == 0 || m > 0o777 {
-			r.fail(n.at, `%s is no mode of a file; write one such as "0660": read and write for owner and group`, shown(n.text))
+			r.fail(n.at, `%s is not a file mode; write one such as "0660": read and write for owner and group`, shown(n.text))
 			return
 		}
 		*to = fs.FileMode(m)
@@ -276,18 +278,18 @@ func (r *reader) mode(to *fs.FileMode) field {
 	}}
 }
 
-func (r *reader) egress(name string, e *entry) *way {
-	w := &way{name: name, at: e.at}
+func (r *reader) egress(name string, e *entry) *egressTable {
+	w := &egressTable{name: name, at: e.at}
 	w.places = r.read(e.value, inEgress, r.egressKeys(w))
 	switch _, ok := w.places["via"]; {
 	case name == "direct" || name == "tor":
-		r.fail(e.at, "%s is a way out without a table; give this one another name", name)
+		r.fail(e.at, "%s is a built-in egress; give this one another name", name)
 	case !ok:
-		r.fail(e.at, `[egress.%s] leads nowhere; write via = "socks5://HOST:PORT", another way out, or a list of names`, name)
+		r.fail(e.at, `[egress.%s] has no via; write via = "socks5://HOST:PORT", another egress, or a list of names`, name)
 	}
 	return w
 }
 
-func (r *reader) egressKeys(w *way) []key {
+func (r *reader) egressKeys(w *egressTable) []key {
 	return append([]key{{"via", r.refs(&w.via)}, {"torrc", r.path(&w.torrc)}}, r.isolation(&w.isolation)...)
 }

@@ -6,7 +6,7 @@ import (
 	"hosier/internal/rules"
 )
 
-// Setting is a key with what is in force.
+// Setting is a key with its value in force.
 type Setting struct {
 	// Key is as hosier.toml(5) has it, with the tables that lead to it: "via", "log.format",
 	// "listener.lan.users", "rule.2.to" of the second rule. A table that there is none of,
@@ -17,19 +17,19 @@ type Setting struct {
 	// a proxy's URL; "" for what the file would have to leave out. A list has commas.
 	Value string `json:"value"`
 
-	// At is file:line, or the flag. A key of a listener or of a way out that says nothing
-	// itself may have it from the top of the file. It is "" for a default.
+	// At is file:line, or the flag. A key that a listener or an egress does not set
+	// itself may come from the top of the file. It is "" for a default.
 	At string `json:"at"`
 }
 
-// lister makes the settings of a draft.
+// lister collects the settings of a draft.
 type lister struct {
 	*reader
 	draft *draft
 	all   []Setting
 }
 
-// settings are all keys, those of tables behind the others.
+// settings returns all keys, those of tables after the others.
 func (r *reader) settings(d *draft) []Setting {
 	l, c := &lister{reader: r, draft: d}, &d.config
 	for _, k := range r.top(d) {
@@ -55,7 +55,8 @@ func (r *reader) settings(d *draft) []Setting {
 	return l.all
 }
 
-// add adds a key. Of its places, the first that has it counts.
+// add adds a key, at the first of the places that has it. Of its places, the first that
+// has it counts.
 func (l *lister) add(table string, k key, where ...places) {
 	s := Setting{Key: table + k.name, Value: k.show()}
 	for _, at := range where {
@@ -73,14 +74,14 @@ func (l *lister) table(name string, keys []key, at places) {
 	}
 }
 
-// none adds the key of a table, if there are none of it.
+// none adds the key of a table that is missing.
 func (l *lister) none(name string, n int) {
 	if n == 0 {
 		l.all = append(l.all, Setting{Key: name})
 	}
 }
 
-// listener adds a listener, to which the top of the file says what it does not say itself.
+// listener adds a listener, with what it takes from the top of the file.
 func (l *lister) listener(one *Listener) {
 	table, own := "listener."+one.Name+".", len(l.listenerKeys(one))-len(l.policy(&one.Policy))
 	for i, k := range l.listenerKeys(one) {
@@ -92,9 +93,9 @@ func (l *lister) listener(one *Listener) {
 	}
 }
 
-// egress adds a way out, to which the top says the same if it is the kind that has it.
-func (l *lister) egress(w *way) {
-	shown := way{via: w.via}
+// egress adds an egress, with what its kind takes from the top.
+func (l *lister) egress(w *egressTable) {
+	shown := egressTable{via: w.via}
 	for _, e := range l.draft.config.Egresses {
 		if e.Name == w.name && e.Via.Kind() == rules.Tor {
 			shown.torrc, shown.isolation = e.Torrc, &e.Isolation

@@ -196,7 +196,7 @@ func TestSettingsShowNoPassword(t *testing.T) {
 		via := fmt.Sprintf("%s://%s@proxy.example:1080", scheme, url.UserPassword(user, secret))
 		shownVia := scheme + "://proxy.example:1080"
 		if scheme == "tor" { // which has no user, and the password of its control port
-			via = "tor://:" + url.PathEscape(secret) + "@proxy.example:1080?control=proxy.example:1081"
+			via = "tor://:" + strings.ReplaceAll(url.PathEscape(secret), "@", "%40") + "@proxy.example:1080?control=proxy.example:1081"
 			shownVia += "?control=proxy.example:1081"
 		}
 		text, flags := "", []Flag(nil)

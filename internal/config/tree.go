@@ -13,19 +13,20 @@ import (
 	"hosier/internal/rules"
 )
 
-// node is a value of the file with its place.
+// node is a value of the file with its position.
 type node struct {
 	kind     kind
 	at       rules.Pos
-	text     string   // of what is neither a table nor a list
+	text     string   // unless it is a table or a list
 	items    []*node  // of a list
 	entries  []*entry // of a table, in the order of the file
-	open     bool     // a table that is there only as the parent of another
+	open     bool     // a table that exists only as the parent of another
 	byTables bool     // a list that is written as [[…]]
-	fromFlag bool     // a text that may stand for anything
+	fromFlag bool     // a string that may stand for any kind
 }
 
-// entry is a key of a table with its value. A key that is there twice has two.
+// entry is a key of a table with its value. A duplicate key has two entries. A key that
+// is there twice has two.
 type entry struct {
 	name  string
 	at    rules.Pos
@@ -35,7 +36,7 @@ type entry struct {
 type kind string
 
 const (
-	aText   kind = "a text"
+	aText   kind = "a string"
 	aNumber kind = "a whole number"
 	aFloat  kind = "a number with a fraction"
 	aBool   kind = "true or false"
@@ -54,7 +55,7 @@ func (n *node) last(name string) *entry {
 	return nil
 }
 
-// override puts a flag in the place of what the table says.
+// override replaces a value of the table by a flag.
 func (n *node) override(f Flag) {
 	at := rules.Pos{File: "--" + f.Key}
 	list := &node{kind: aList, at: at}
@@ -69,8 +70,8 @@ func (n *node) override(f Flag) {
 	n.entries = append(n.entries, &entry{f.Key, at, value})
 }
 
-// parse returns the root table. It is nil if the text is not TOML; that is then the one
-// mistake that is told, since what follows it cannot be read.
+// parse returns the root table. It is nil if the text is not TOML; that is then the only
+// mistake reported, since the rest cannot be read.
 func (r *reader) parse(text []byte) *node {
 	r.lines = []int{0}
 	for i, c := range text {
@@ -99,8 +100,8 @@ func (r *reader) parse(text []byte) *node {
 	return b.root
 }
 
-// quoteHint is the fix where a text lacks its quotes: where the line of the mistake has a
-// word of letters behind its equals sign.
+// quoteHint returns the fix for a string without quotes, if the line of the mistake has a
+// word after its equals sign.
 func quoteHint(text []byte, offset int) string {
 	line := text[bytes.LastIndexByte(text[:offset], '\n')+1:]
 	line, _, _ = bytes.Cut(line, []byte("\n"))
@@ -110,12 +111,12 @@ func quoteHint(text []byte, offset int) string {
 		word = word[:i]
 	}
 	if bytes.ContainsAny(bytes.ToLower(word), "abcdefghijklmnopqrstuvwxyz") {
-		return `; a text stands in quotes: "…"`
+		return `; put strings in quotes: "…"`
 	}
 	return ""
 }
 
-// validate asks the library, which knows finer points of TOML than the tree does.
+// validate runs the library's own checks, which are stricter than the tree's.
 func (r *reader) validate(text []byte) {
 	var all map[string]any
 	err := toml.Unmarshal(text, &all)
@@ -127,14 +128,15 @@ func (r *reader) validate(text []byte) {
 	}
 }
 
-// pos is the place of a byte.
+// pos returns the position of a byte.
 func (r *reader) pos(offset int) rules.Pos {
 	line := sort.SearchInts(r.lines, offset+1)
 	return rules.Pos{File: r.file, Line: line, Column: offset - r.lines[line-1] + 1}
 }
 
-// builder makes the tree. What is there twice is told, and kept, so that the rest of it is
-// read, too.
+// builder builds the tree. Duplicates are reported and kept, so that the rest of them is
+// checked too. What is there twice is told, and kept, so that the rest of it is read,
+// too.
 type builder struct {
 	*reader
 	parser unstable.Parser
@@ -168,7 +170,7 @@ func (b *builder) down(n *node, parts []part) *node {
 	return n
 }
 
-// child returns the table of that name, which it makes if need be; of a list of tables
+// child returns the table of that name, and creates it if need be; of a list of tables
 // the last. It is nil if there is something else.
 func (n *node) child(p part) *node {
 	e := n.last(p.name)
@@ -186,7 +188,7 @@ func (n *node) child(p part) *node {
 	return v
 }
 
-// table is for [a.b].
+// table handles [a.b].
 func (b *builder) table(parts []part) *node {
 	in, p := b.down(b.root, parts), parts[len(parts)-1]
 	e := in.last(p.name)
@@ -202,7 +204,7 @@ func (b *builder) table(parts []part) *node {
 	return n
 }
 
-// tableOfMany is for [[a.b]].
+// tableOfMany handles [[a.b]].
 func (b *builder) tableOfMany(parts []part) *node {
 	in, p := b.down(b.root, parts), parts[len(parts)-1]
 	n := &node{kind: aTable, at: p.at}
@@ -228,7 +230,7 @@ func (b *builder) set(table *node, e *unstable.Node) {
 }
 
 func (b *builder) twice(p part, before *entry) {
-	b.fail(p.at, "%s is already there in line %d; remove or rename one", shownKey(p.name), before.at.Line)
+	b.fail(p.at, "%s was already defined on line %d; remove or rename one", shownKey(p.name), before.at.Line)
 }
 
 var kinds = map[unstable.Kind]kind{
@@ -237,7 +239,8 @@ var kinds = map[unstable.Kind]kind{
 	unstable.Array: aList, unstable.InlineTable: aTable,
 }
 
-// value takes the place of what a list is in for that of the list: the parser does not tell it.
+// value takes the position of a list's first item for that of the list, which the parser
+// does not report.
 func (b *builder) value(v *unstable.Node, at rules.Pos) *node {
 	n := &node{kind: kinds[v.Kind], at: at, text: string(v.Data)}
 	if v.Raw.Length > 0 {

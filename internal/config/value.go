@@ -20,21 +20,21 @@ type key struct {
 	field
 }
 
-// field reads a value and shows it. Mistakes are told to the reader; the target then stays
-// as it was.
+// field reads a value and shows it. Mistakes are reported to the reader; the target then
+// keeps its value. Mistakes are told to the reader; the target then stays as it was.
 type field struct {
 	read func(*node)
 
-	// show returns what is in force as a text of the file without its quotes, lists with
-	// commas and without brackets; "" for what the file would have to leave out. It shows no
-	// password. Tables have none.
+	// show returns the value in force as in the file, without quotes and brackets; "" for
+	// a key that is unset. It shows no password. Tables have none.
 	show func() string
 }
 
-// places are where the keys of a table stand.
+// places are the positions of a table's keys.
 type places map[string]rules.Pos
 
-// read reads a table by its keys, in their order. What is the place of the table for people.
+// read reads a table by its keys, in their order. What names the table in messages. What
+// is the place of the table for people.
 func (r *reader) read(n *node, what string, keys []key) places {
 	at := places{}
 	if !r.is(n, aTable, "") {
@@ -52,13 +52,13 @@ func (r *reader) read(n *node, what string, keys []key) places {
 	}
 	for _, e := range n.entries {
 		if !slices.Contains(known, e.name) {
-			r.fail(e.at, "%s is no key %s%s", shownKey(e.name), what, r.suggest(e.name, what, known))
+			r.fail(e.at, "unknown key %s %s%s", shownKey(e.name), what, r.suggest(e.name, what, known))
 		}
 	}
 	return at
 }
 
-// suggest returns where an unknown key may have been meant to go.
+// suggest returns what an unknown key may have meant.
 func (r *reader) suggest(name, what string, known []string) string {
 	switch {
 	case what == inLimits && name == "conns":
@@ -70,7 +70,7 @@ func (r *reader) suggest(name, what string, known []string) string {
 		return hint
 	}
 	if what != inTop && slices.Contains(topKeys(), name) {
-		return "; it stands at the top of the file, before the first ["
+		return "; it belongs at the top of the file, before the first ["
 	}
 	if what == inTop {
 		return "; hosier.toml(5) lists the keys"
@@ -78,7 +78,7 @@ func (r *reader) suggest(name, what string, known []string) string {
 	return "; the keys are " + strings.Join(known, ", ")
 }
 
-// is tells whether n is of a kind; fix is how it should look.
+// is reports whether n is of a kind, and reports a mistake with the fix if not.
 func (r *reader) is(n *node, k kind, fix string) bool {
 	if n.kind == k {
 		return true
@@ -86,7 +86,7 @@ func (r *reader) is(n *node, k kind, fix string) bool {
 	if fix != "" {
 		fix = "; write " + fix
 	}
-	r.fail(n.at, "%s is wanted here, and this is %s%s", k, n.kind, fix)
+	r.fail(n.at, "expected %s, found %s%s", k, n.kind, fix)
 	return false
 }
 
@@ -102,7 +102,7 @@ func (r *reader) path(to *string) field {
 		}
 		err := r.options.Readable(*to)
 		if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
-			err = bad.Err // its path could be a URL that somebody put in the wrong place
+			err = bad.Err // its path could be a URL in the wrong place
 		}
 		if err != nil {
 			r.unreadable[*to] = true
@@ -111,7 +111,7 @@ func (r *reader) path(to *string) field {
 	})
 }
 
-// directory reads the name of a directory, which need not be there.
+// directory reads the name of a directory, which need not exist.
 func (r *reader) directory(to *string) field {
 	return textField(to, func(n *node) {
 		if r.is(n, aText, `a directory's name, such as "/var/lib/hosier"`) {
@@ -124,7 +124,7 @@ func textField(of *string, read func(*node)) field {
 	return field{read, func() string { return *of }}
 }
 
-// within makes a relative name begin where the file is.
+// within resolves a relative name against the file's directory.
 func (r *reader) within(name string) string {
 	if name == "" || filepath.IsAbs(name) {
 		return name
@@ -152,7 +152,7 @@ func (r *reader) either(to *bool, no, yes string) field {
 	}}
 }
 
-// number reads one from 0.
+// number reads an integer from 0.
 func (r *reader) number(to *int) field {
 	return field{func(n *node) {
 		if !n.fromFlag && !r.is(n, aNumber, "it without quotes, such as 100") {
@@ -169,23 +169,22 @@ func (r *reader) number(to *int) field {
 
 func (r *reader) duration(to *time.Duration) field {
 	return field{func(n *node) {
-		if !r.is(n, aText, `a time with its unit in quotes, such as "30s", "5m" or "1h30m"`) {
+		if !r.is(n, aText, `a duration with its unit, in quotes, such as "30s", "5m" or "1h30m"`) {
 			return
 		}
 		d, err := time.ParseDuration(n.text)
 		switch {
 		case err != nil:
-			r.fail(n.at, `%s is no time; write one with its unit, such as "30s", "5m" or "1h30m"`, shown(n.text))
+			r.fail(n.at, `%s is not a duration; write one with its unit, such as "30s", "5m" or "1h30m"`, shown(n.text))
 		case d < 0:
-			r.fail(n.at, "%s: a time cannot be negative", shown(n.text))
+			r.fail(n.at, "%s: a duration cannot be negative", shown(n.text))
 		default:
 			*to = d
 		}
 	}, func() string { return durationText(*to) }}
 }
 
-// wait reads a time that must pass before hosier gives up: it cannot be 0, which for other
-// times is never.
+// wait reads a timeout that cannot be 0, which for other timeouts means never.
 func (r *reader) wait(to *time.Duration) field {
 	any := r.duration(to)
 	return field{func(n *node) {
@@ -197,7 +196,7 @@ func (r *reader) wait(to *time.Duration) field {
 	}, any.show}
 }
 
-// durationText leaves out what is zero behind another unit.
+// durationText formats d without units that are zero.
 func durationText(d time.Duration) string {
 	text := d.String()
 	for _, zero := range []string{"0s", "0m"} {
@@ -214,7 +213,7 @@ var units = []struct {
 	bytes int64
 }{{"GiB", 1 << 30}, {"GB", 1e9}, {"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"kB", 1e3}, {"B", 1}}
 
-// unitOf is that of a name in whatever case; 0 if there is none.
+// unitOf returns the unit of a name in any case; 0 if there is none.
 func unitOf(name string) int64 {
 	for _, u := range units {
 		if strings.EqualFold(u.name, name) {
@@ -235,14 +234,14 @@ func sizeText(bytes int64) string {
 
 func (r *reader) size(to *int64) field {
 	return field{func(n *node) {
-		if !r.is(n, aText, `a size with its unit in quotes, such as "500kB", "2MB" or "1MiB"`) {
+		if !r.is(n, aText, `a size with its unit, in quotes, such as "500kB", "2MB" or "1MiB"`) {
 			return
 		}
 		digits := strings.TrimRight(n.text, "BKMGIbkmgi ")
 		unit := unitOf(strings.TrimSpace(n.text[len(digits):]))
 		v, err := strconv.ParseInt(digits, 10, 64)
 		if err != nil || v < 0 || unit == 0 || v > math.MaxInt64/unit {
-			r.fail(n.at, `%s is no size; write a whole number with its unit (B, kB, MB, GB, KiB, MiB, GiB), such as "2MB"`, shown(n.text))
+			r.fail(n.at, `%s is not a size; write a whole number with its unit (B, kB, MB, GB, KiB, MiB, GiB), such as "2MB"`, shown(n.text))
 			return
 		}
 		*to = v * unit
@@ -256,7 +255,7 @@ func (r *reader) word(words []string, set func(string)) func(*node) {
 			return
 		}
 		if !slices.Contains(words, n.text) {
-			r.fail(n.at, "%s is none of %s%s", shown(n.text), strings.Join(words, ", "), didYouMean(n.text, words))
+			r.fail(n.at, "%s is not one of %s%s", shown(n.text), strings.Join(words, ", "), didYouMean(n.text, words))
 			return
 		}
 		set(n.text)
@@ -271,7 +270,7 @@ func (r *reader) list(one func(*node)) func(*node) {
 			return
 		}
 		if len(n.items) == 0 {
-			r.fail(n.at, "the list is empty; write what belongs there, or leave the key out")
+			r.fail(n.at, "the list is empty; add a value or remove the key")
 		}
 		type value struct {
 			kind kind
@@ -302,13 +301,13 @@ func listOf[T any](r *reader, to *[]T, example string, parse func(string) (T, er
 			if err != nil {
 				r.fail(n.at, "%s: %v", shown(n.text), err)
 			}
-			all = append(all, v) // in any case: a list that was meant not to be empty is not
+			all = append(all, v) // in any case: a list that was not meant to be empty is not
 		})(n)
 		*to = all
 	}, func() string { return joined(*to, text) }}
 }
 
-// joined is a list as it is shown.
+// joined formats a list.
 func joined[T any](list []T, text func(T) string) string {
 	all := make([]string, len(list))
 	for i, v := range list {

@@ -89,8 +89,8 @@ func (f *fake) end(id uint64, user string) (n int) {
 
 func explanation(q Question) string {
 	return "request:   CONNECT " + q.URL + "\nlistener:  lan at 192.168.1.1:1080 (hosier.toml:4)\n" +
-		"identity:  user \"" + q.User + "\" at 192.168.1.20\nrules:     hosier.toml:8: not this one: www.example is not .lan or 192.168.1.0/24\n" +
-		"           hosier.toml:1: no rule matches, so the via of all others: via tor\negress:    tor (hosier.toml:1)\n"
+		"identity:  user \"" + q.User + "\" at 192.168.1.20\nrules:     hosier.toml:8: no match: www.example is not .lan or 192.168.1.0/24\n" +
+		"           hosier.toml:1: no rule matched; default: via tor\negress:    tor (hosier.toml:1)\n"
 }
 
 // evil are texts that somebody outside chose, with hope.

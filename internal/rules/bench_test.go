@@ -15,7 +15,7 @@ func BenchmarkDecide(b *testing.B) {
 		{"none", "to=host%d.example.org via=tor", "connect www.example.org:443"},
 	} {
 		b.Run(world.name, func(b *testing.B) {
-			spec := Spec{Ways: ways, Default: []string{"tor"}}
+			spec := Spec{Egresses: kinds, Default: []string{"tor"}}
 			for i := range 1000 {
 				n := i
 				if world.name == "addresses" {

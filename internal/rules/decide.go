@@ -9,26 +9,26 @@ import (
 	"hosier/socks"
 )
 
-// Decision is what a Set says about a request. Its Via must not be changed.
+// Decision is what a Set decides about a request. Its Via must not be changed.
 type Decision struct {
-	Rule  *Rule    // which decided; nil for the default
+	Rule  *Rule    // the rule that decided; nil for the default
 	Where string   // the same for logs: file:line
-	Via   []string // ways out in the order to try them; empty with Err
-	Err   error    // the refusal: it wraps the socks.Status that the client is owed
+	Via   []string // egresses in the order to try them; empty with Err
+	Err   error    // the refusal, wrapping the socks.Status of the reply
 
 	set      *Set
-	at       int // of outcomes
+	at       int // index in outcomes
 	listener string
 	request  *socks.Request
 }
 
-// Decide returns what happens to r, which came by the listener of that name. It keeps r
-// for [Decision.Judge].
+// Decide decides r, which came in on the named listener. The Decision keeps r for
+// [Decision.Judge].
 func (s *Set) Decide(listener string, r *socks.Request) Decision {
 	d := Decision{set: s, listener: listener, request: r}
 	if len(s.outcomes) == 0 {
 		d.Where = "no rule"
-		d.Err = &Refusal{Text: "there are no rules, and no way out"}
+		d.Err = &Refusal{Text: "there are no rules and no egresses"}
 		return d
 	}
 	q := newQuery(listener, r)
@@ -44,22 +44,23 @@ func (s *Set) Decide(listener string, r *socks.Request) Decision {
 	return d
 }
 
-// refuseOnion says what a way out would that is not Tor.
+// refuseOnion returns the error of an egress that is not Tor.
 func refuseOnion(where string, a socks.Addr) error {
 	if err := a.CheckOnion(); err != nil {
 		return fmt.Errorf("refused by %s: %w", where, err)
 	}
-	return fmt.Errorf("refused by %s: it leads to no Tor, and .onion names need a way out that is: %w", where, socks.HostUnreachable)
+	return fmt.Errorf("refused by %s: it has no egress through Tor, which .onion names need: %w", where, socks.HostUnreachable)
 }
 
-// Judge judges an address that a [Direct] way out has come to, before it is connected to
-// or told as an answer. A rule above the one that decided may name that address: then it
-// counts, and what it refuses or sends elsewhere is refused, since it is too late to send
-// a request that this host has looked up another way. The error wraps socks.NotAllowed.
+// Judge judges an address that a [Direct] egress has found, before it is connected to or
+// returned as an answer. A rule above the one that decided may name that address: then
+// that rule applies, and if it refuses the address or sends it elsewhere, the request is
+// refused, since a name that this host has looked up cannot go another way. The error
+// wraps socks.NotAllowed.
 //
-// Explicit says that a rule which names addresses would send this client to this one, had
-// it asked for the address itself. Where it is false, clients of other hosts must be kept
-// from what is not public. A prefix of all addresses (/0) names none.
+// Explicit reports whether a rule that names addresses would send this client to this
+// address, had it asked for the address itself. If not, clients of other hosts must not
+// reach it unless it is public. A prefix of all addresses (/0) names none.
 func (d *Decision) Judge(ip netip.Addr) (explicit bool, err error) {
 	switch {
 	case d.Err != nil:
@@ -85,13 +86,13 @@ func (d *Decision) Judge(ip netip.Addr) (explicit bool, err error) {
 	}), nil
 }
 
-// query is a request as rules look at it.
+// query is a request in the form that rules compare.
 type query struct {
 	listener, user string
 	client         netip.Addr
 	command        socks.Command
 	port           uint16
-	name           string // as normal has it
+	name           string // normalized
 	ip             netip.Addr
 }
 
@@ -103,10 +104,11 @@ func newQuery(listener string, r *socks.Request) query {
 	}
 }
 
-// plain is the form of addresses that prefixes contain: without a zone, IPv4 as IPv4.
+// plain returns an address in the form that prefixes contain: without a zone, IPv4-mapped
+// as IPv4.
 func plain(ip netip.Addr) netip.Addr { return ip.Unmap().WithZone("") }
 
-// matches tells whether r matches, whatever the destination.
+// matches reports whether r matches, regardless of the destination.
 func (r *Rule) matches(q *query) bool {
 	return (len(r.Listeners) == 0 || slices.Contains(r.Listeners, q.listener)) &&
 		(len(r.Clients) == 0 || containsPrefix(r.Clients, q.client)) &&
@@ -115,15 +117,15 @@ func (r *Rule) matches(q *query) bool {
 		(len(r.Ports) == 0 || hasPort(q.command) && slices.ContainsFunc(r.Ports, func(p Ports) bool { return p.contains(q.port) }))
 }
 
-// index finds the rules that may match a destination without a look at the others. Each
-// list has places in rules, in order.
+// index finds the rules that may match a destination without looking at all others. Its
+// lists hold indices of rules, in order. Each list has places in rules, in order.
 type index struct {
 	rules  []Rule
 	exact  map[string][]int // by name
 	suffix map[string][]int // by suffix
 	names  []int            // rules that match every name
 	all    []int            // rules that match every destination
-	ips    []entry          // those that name addresses
+	ips    []entry          // prefixes of rules
 }
 
 // entry is an address prefix of a rule.
@@ -155,7 +157,7 @@ func newIndex(all []Rule) index {
 	return x
 }
 
-// first returns the place of the first rule that matches; behind the last if none does.
+// first returns the index of the first rule that matches, or the number of rules.
 func (x *index) first(q *query) int {
 	best := x.in(x.all, q, len(x.rules))
 	if q.name != "" {
@@ -179,7 +181,7 @@ func (x *index) first(q *query) int {
 	return best
 }
 
-// in returns the first of the list that matches, if it stands before best.
+// in returns the first of the list that matches, if it is before best.
 func (x *index) in(list []int, q *query, best int) int {
 	for _, i := range list {
 		if i >= best {
@@ -192,7 +194,7 @@ func (x *index) in(list []int, q *query, best int) int {
 	return best
 }
 
-// parents yields a name and all that it is below.
+// parents yields a name and its parent domains.
 func parents(name string) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		for {

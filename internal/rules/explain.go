@@ -8,20 +8,19 @@ import (
 	"hosier/socks"
 )
 
-// Explain returns the steps to the decision for a person, a line each: the rules that were
-// looked at and why they did not match, the one that did, and where the name would be looked
-// up. The lines name the client and what it asked for, or have hidden in the place of both if
-// that is not "".
+// Explain returns the steps to the decision for a person, a line each: the rules that did
+// not match and why, the one that did, and where the name would be looked up. If hidden
+// is not "", it replaces the client and the target.
 func (d *Decision) Explain(hidden string) []string {
 	s := d.set
 	if len(s.outcomes) == 0 {
 		return []string{d.Err.Error()}
 	}
-	q := told{newQuery(d.listener, d.request), hidden}
+	q := redacted{newQuery(d.listener, d.request), hidden}
 	var trail []string
 	for i := range d.at {
 		o := &s.outcomes[i]
-		trail = append(trail, fmt.Sprintf("%s: not this one: %s", o.where, o.rule.mismatch(&q)))
+		trail = append(trail, fmt.Sprintf("%s: no match: %s", o.where, o.rule.mismatch(&q)))
 	}
 	trail = append(trail, s.verdict(d))
 	if d.Err == nil {
@@ -30,15 +29,15 @@ func (d *Decision) Explain(hidden string) []string {
 	return trail
 }
 
-// verdict tells what decided, and what it says.
+// verdict describes the rule that decided, and its decision.
 func (s *Set) verdict(d *Decision) string {
 	o := &s.outcomes[d.at]
 	var text string
 	switch {
 	case o.rule != nil:
-		text = o.where + ": this one: "
+		text = o.where + ": matches: "
 	case len(o.via) > 0:
-		text = o.where + ": no rule matches, so the via of all others: "
+		text = o.where + ": no rule matched; default: "
 	}
 	if d.Err != nil {
 		return text + d.Err.Error()
@@ -50,29 +49,29 @@ func (s *Set) verdict(d *Decision) string {
 	return text
 }
 
-// lookup tells where the name is looked up.
+// lookup describes where the name is looked up.
 func (s *Set) lookup(d *Decision) (lines []string) {
 	a := d.request.Addr
-	for _, way := range d.Via {
-		switch kind := s.ways[way]; {
+	for _, name := range d.Via {
+		switch kind := s.kinds[name]; {
 		case a.Name == "" && d.request.Command == socks.ResolvePTR && kind == Direct:
-			lines = append(lines, way+": this host asks for the name of the address")
+			lines = append(lines, name+": this host asks for the name of the address")
 		case a.Name == "":
 			continue
 		case kind == Direct:
-			lines = append(lines, way+": this host looks the name up"+s.judges(d.at))
+			lines = append(lines, name+": this host looks the name up"+s.judges(d.at))
 		case a.IsOnion():
-			lines = append(lines, way+": Tor finds the onion service; nobody looks the name up")
+			lines = append(lines, name+": Tor finds the onion service; there is no lookup")
 		case kind == Tor:
-			lines = append(lines, way+": the name goes into Tor, and is looked up where it leaves")
+			lines = append(lines, name+": the name travels through Tor and is looked up at the exit")
 		default:
-			lines = append(lines, way+": the name goes to the proxy as it is, and is looked up there")
+			lines = append(lines, name+": the name is sent to the proxy, which looks it up")
 		}
 	}
 	return lines
 }
 
-// judges names the rules above at that may yet refuse what a name leads to.
+// judges names the rules above at that may still refuse an address of the name.
 func (s *Set) judges(at int) string {
 	var above []string
 	for _, o := range s.outcomes[:at] {
@@ -83,24 +82,24 @@ func (s *Set) judges(at int) string {
 	if len(above) == 0 {
 		return ""
 	}
-	return ", and asks " + some(above, "and") + " about each address that comes of it"
+	return ", and asks " + some(above, "and") + " about each address found"
 }
 
-// told is a query for people, who may not be shown all of it.
-type told struct {
+// redacted is a query that may have to be hidden.
+type redacted struct {
 	query
 	hidden string // in the place of the client and the target; "" shows them
 }
 
-func (q *told) show(what any) string {
+func (q *redacted) show(what any) string {
 	if q.hidden != "" {
 		return q.hidden
 	}
 	return fmt.Sprint(what)
 }
 
-// mismatch tells the first reason why r does not match.
-func (r *Rule) mismatch(q *told) string {
+// mismatch returns the first reason why r does not match.
+func (r *Rule) mismatch(q *redacted) string {
 	one := func(one Rule) bool { return !one.matches(&q.query) }
 	switch {
 	case one(Rule{Listeners: r.Listeners}):
@@ -110,7 +109,7 @@ func (r *Rule) mismatch(q *told) string {
 	case one(Rule{Clients: r.Clients}):
 		return fmt.Sprintf("client %s is not in %s", q.show(q.client), some(texts(r.Clients, prefixText), "or"))
 	case one(Rule{Users: r.Users}) && q.user == "":
-		return fmt.Sprintf("the client has not shown to be %s", some(r.Users, "or"))
+		return fmt.Sprintf("the client is not authenticated as %s", some(r.Users, "or"))
 	case one(Rule{Users: r.Users}):
 		return fmt.Sprintf("user %s is not %s", q.user, some(r.Users, "or"))
 	case one(Rule{Commands: r.Commands}):
@@ -123,8 +122,8 @@ func (r *Rule) mismatch(q *told) string {
 	return r.elsewhere(q)
 }
 
-// elsewhere tells why the destination is not that of r.
-func (r *Rule) elsewhere(q *told) string {
+// elsewhere returns why the destination does not match r.
+func (r *Rule) elsewhere(q *redacted) string {
 	list := some(texts(r.To, Dest.String), "or")
 	isIP := func(d Dest) bool { return d.kind == isAddress }
 	switch {
@@ -148,7 +147,7 @@ func texts[T any](list []T, text func(T) string) []string {
 	return all
 }
 
-// some joins a list that may be long.
+// some joins a list, and shortens a long one.
 func some(list []string, word string) string {
 	const most = 4
 	if n := len(list); n > most+1 {

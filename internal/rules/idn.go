@@ -8,13 +8,13 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// names maps what people write to what DNS has, and leaves the rules for host names, which
-// DNS does not have, to others.
+// names maps names as people write them to DNS names. Rules for host names, which DNS
+// does not have, are checked elsewhere.
 var names = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.StrictDomainName(false))
 
-// ToASCII returns a name that a person wrote as DNS has it: münchen.example becomes
-// xn--mnchen-3ya.example (RFC 5891 section 5). ASCII is returned as it is. It must not be
-// given what a client sent: there, what is not ASCII is no name.
+// ToASCII converts a name that a person wrote to its DNS form: münchen.example becomes
+// xn--mnchen-3ya.example (RFC 5891 section 5). ASCII is returned as it is. Do not call it
+// for names from clients: those must be ASCII already.
 func ToASCII(name string) (string, error) {
 	for i := range len(name) {
 		if name[i] < 0x80 {

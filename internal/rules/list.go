@@ -6,7 +6,7 @@ import (
 	"hosier/socks"
 )
 
-// Listed is a rule in words, or the default at the end of them.
+// Listed is a rule in words, or the default at the end.
 type Listed struct {
 	At      string   `json:"at"`   // file:line; "" for a default that nobody wrote
 	If      []string `json:"if"`   // what must be so, a text each; empty for whatever request
@@ -37,15 +37,15 @@ func (s *Set) List() []Listed {
 	return all
 }
 
-// Count notes that the decision is what happens to its request. Explanations and what is
-// tried out are not counted, so it is for whoever acts on one.
+// Count counts a hit of the rule that decided. Call it only for a decision that is acted
+// on, not for an explanation.
 func (d *Decision) Count() {
 	if d.set != nil && d.at < len(d.set.hits) { // a zero Set has none
 		d.set.hits[d.at].Add(1)
 	}
 }
 
-// conditions says what r matches.
+// conditions returns the conditions of r in words.
 func (r *Rule) conditions() (all []string) {
 	for _, c := range []struct {
 		what string
@@ -65,7 +65,7 @@ func (r *Rule) conditions() (all []string) {
 	return all
 }
 
-// words is d for people.
+// words returns d in words.
 func (d Dest) words() string {
 	switch d.kind {
 	case isAnyName:

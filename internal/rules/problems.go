@@ -8,18 +8,18 @@ import (
 	"hosier/socks"
 )
 
-// Problem is a rule that cannot do what it says.
+// Problem is a rule that cannot have its effect.
 type Problem struct {
 	Rule *Rule
 	Text string // what is wrong, and the fix
 
-	// Never says that the rule decides no request at all. Otherwise it decides some, but
-	// never as it says.
+	// Never reports that the rule decides no request at all. Otherwise it decides some,
+	// but never as written.
 	Never bool
 }
 
-// Problems returns what is wrong with the rules, in their order: at most one a rule. It
-// accuses no rule wrongly, but does not find every one that earlier rules leave nothing to.
+// Problems returns the mistakes in the rules, in their order: at most one a rule. It
+// reports no rule wrongly, but does not find every rule that earlier ones shadow.
 func (s *Set) Problems() []Problem {
 	var all []Problem
 	for i := range s.index.rules {
@@ -31,14 +31,14 @@ func (s *Set) Problems() []Problem {
 		if text != "" {
 			all = append(all, Problem{r, text, true})
 		} else if o := &s.outcomes[i]; r.onionsOnly() && !r.Refuse && len(o.onion) == 0 {
-			all = append(all, Problem{r, ".onion names go to Tor alone, and no way out of this rule is Tor: " +
+			all = append(all, Problem{r, ".onion names go to Tor alone, and no egress of this rule is Tor: " +
 				"it could only refuse; name one that is Tor, or write refuse = true", false})
 		}
 	}
 	return all
 }
 
-// impossible tells why no request matches, whatever the other rules.
+// impossible returns why no request matches, regardless of other rules.
 func (r *Rule) impossible() string {
 	only := func(ok func(socks.Command) bool) bool {
 		return len(r.Commands) > 0 && !slices.ContainsFunc(r.Commands, func(c socks.Command) bool { return !ok(c) })
@@ -55,18 +55,18 @@ func (r *Rule) impossible() string {
 	return ""
 }
 
-// onionsOnly tells whether every request that r matches is for an onion name.
+// onionsOnly reports whether every request that r matches is for an onion name.
 func (r *Rule) onionsOnly() bool {
 	return len(r.To) > 0 && !slices.ContainsFunc(r.To, func(d Dest) bool { return !d.isOnion() })
 }
 
-// isOnion tells whether d matches nothing but onion names.
+// isOnion reports whether d matches nothing but onion names.
 func (d Dest) isOnion() bool {
 	return (d.kind == isName || d.kind == isSuffix) && socks.Addr{Name: d.name}.IsOnion()
 }
 
-// shadowed tells which earlier rules match all that rule i does. Each destination may
-// have another one; the rest of a rule must be covered by one alone.
+// shadowed describes the earlier rules that match everything that rule i does. Each
+// destination may have another one; the rest of a rule must be covered by one alone.
 func (s *Set) shadowed(i int) string {
 	by, ok := s.coveredBy(i)
 	if !ok {
@@ -84,7 +84,7 @@ func (s *Set) shadowed(i int) string {
 		"remove this rule, or put it before that", some(names, "and"), verb)
 }
 
-// coveredBy returns rules before i that together match all that i does.
+// coveredBy returns rules before i that together match everything that i does.
 func (s *Set) coveredBy(i int) (by []int, ok bool) {
 	if at, ok := s.covering(s.index.all, i); ok {
 		return []int{at}, true
@@ -101,7 +101,7 @@ func (s *Set) coveredBy(i int) (by []int, ok bool) {
 	return slices.Compact(by), len(to) > 0
 }
 
-// cover returns a rule before i that matches all that i does to d.
+// cover returns a rule before i that matches everything that i does for d.
 func (s *Set) cover(d Dest, i int) (at int, ok bool) {
 	x := &s.index
 	switch d.kind {
@@ -130,7 +130,7 @@ func (s *Set) cover(d Dest, i int) (at int, ok bool) {
 	return s.covering(x.names, i)
 }
 
-// covering returns the first rule of the list that stands before i and includes it, the
+// covering returns the first rule of the list that is before i and includes it,
 // destinations apart.
 func (s *Set) covering(list []int, i int) (int, bool) {
 	for _, at := range list {
@@ -144,8 +144,8 @@ func (s *Set) covering(list []int, i int) (int, bool) {
 	return 0, false
 }
 
-// includes tells whether a matches all that b does, the destinations apart. It may say
-// no although it does, where only several prefixes together do.
+// includes reports whether a matches everything that b does, destinations apart. It may
+// return false wrongly where only several prefixes together do.
 func (a *Rule) includes(b *Rule) bool {
 	return allIn(b.Listeners, a.Listeners, equal) &&
 		allIn(b.Users, a.Users, equal) &&
@@ -156,7 +156,8 @@ func (a *Rule) includes(b *Rule) bool {
 
 func equal[T comparable](a, b T) bool { return a == b }
 
-// allIn tells whether the list outer has all that inner has; an empty list has everything.
+// allIn reports whether the list outer has everything that inner has; an empty list has
+// everything.
 func allIn[T any](inner, outer []T, in func(inner, outer T) bool) bool {
 	if len(outer) == 0 {
 		return true
@@ -168,7 +169,7 @@ func allIn[T any](inner, outer []T, in func(inner, outer T) bool) bool {
 
 func covers(a, b netip.Prefix) bool { return a.Bits() <= b.Bits() && a.Contains(b.Addr()) }
 
-// merged makes one range of those that touch.
+// merged joins ranges that touch.
 func merged(list []Ports) []Ports {
 	if len(list) < 2 {
 		return list

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Proof returns what is true of every request, whatever it asks for, one statement a
-// line. It is computed from the rules, or true of any.
+// Proof returns statements that hold for every request, one a line. They are computed
+// from the rules.
 func (s *Set) Proof() []string {
 	if len(s.outcomes) == 0 {
-		return []string{"every request is refused: there are no rules, and no way out"}
+		return []string{"every request is refused: there are no rules and no egresses"}
 	}
 	return []string{s.proveOnion(), s.proveLookups(), s.proveDirect(), s.proveEnd()}
 }
@@ -38,7 +38,7 @@ func (s *Set) proveOnion() string {
 	return text
 }
 
-// mayMatchOnion tells whether some onion name is among the destinations.
+// mayMatchOnion reports whether an onion name may be among the destinations.
 func (r *Rule) mayMatchOnion() bool {
 	return len(r.To) == 0 || slices.ContainsFunc(r.To, func(d Dest) bool { return d.kind == isAnyName || d.isOnion() })
 }
@@ -61,12 +61,12 @@ func (r *Rule) mayMatchName() bool {
 	return len(r.To) == 0 || slices.ContainsFunc(r.To, func(d Dest) bool { return d.kind != isAddress })
 }
 
-// isDirect tells whether it leads some request to a way out that is direct.
+// isDirect reports whether o leads some request to an egress that is direct.
 func (s *Set) isDirect(o *outcome) bool {
 	if o.rule != nil && o.rule.onionsOnly() {
 		return false
 	}
-	return slices.ContainsFunc(o.via, func(name string) bool { return s.ways[name] == Direct })
+	return slices.ContainsFunc(o.via, func(name string) bool { return s.kinds[name] == Direct })
 }
 
 func (s *Set) proveDirect() string {
@@ -75,7 +75,7 @@ func (s *Set) proveDirect() string {
 		if o := &s.outcomes[i]; s.isDirect(o) {
 			text := o.where
 			if o.first != Direct {
-				text += " (if the ways out before it fail)"
+				text += " (if the egresses before it fail)"
 			}
 			by = append(by, text)
 		}
@@ -89,9 +89,9 @@ func (s *Set) proveDirect() string {
 func (s *Set) proveEnd() string {
 	o := &s.outcomes[len(s.outcomes)-1]
 	if len(o.via) == 0 {
-		return "what no rule matches is refused"
+		return "requests that no rule matches are refused"
 	}
-	text := fmt.Sprintf("what no rule matches goes via %s (%s)", strings.Join(o.via, ", then "), o.where)
+	text := fmt.Sprintf("requests that no rule matches go via %s (%s)", strings.Join(o.via, ", then "), o.where)
 	if len(o.onion) == 0 {
 		text += ", but for .onion names, which are refused"
 	}

@@ -194,7 +194,7 @@ func naiveNames(line string, ip netip.Addr) bool {
 }
 
 func setOf(t *rapid.T, lines []string) *Set {
-	spec := Spec{Ways: ways, DefaultAt: Pos{File: "f", Line: 99}}
+	spec := Spec{Egresses: kinds, DefaultAt: Pos{File: "f", Line: 99}}
 	for i, line := range lines {
 		if list, ok := strings.CutPrefix(line, "else="); ok {
 			spec.Default = strings.Split(list, ",")
@@ -213,14 +213,14 @@ func setOf(t *rapid.T, lines []string) *Set {
 	return s
 }
 
-// What a request may reach: each way out, and by direct each address, as named or not.
+// What a request may reach: each egress, and through direct each address, as named or not.
 func access(s *Set, listener string, r *socks.Request) map[string]bool {
 	all := map[string]bool{}
 	d := s.Decide(listener, r)
-	for _, way := range d.Via {
-		all[way] = true
+	for _, name := range d.Via {
+		all[name] = true
 		for _, ip := range someIPs {
-			if explicit, err := d.Judge(netip.MustParseAddr(ip)); way == "direct" && err == nil {
+			if explicit, err := d.Judge(netip.MustParseAddr(ip)); name == "direct" && err == nil {
 				all["direct to "+ip] = true
 				all["direct to private "+ip] = explicit
 			}
@@ -289,7 +289,7 @@ func TestProofHolds(t *testing.T) {
 		case direct && strings.Contains(proof, "nothing connects from this host"):
 		case direct && r.Addr.Name != "" && strings.Contains(proof, "no name is looked up on this host"):
 		case len(d.Via) > 0 && r.Addr.IsOnion() && strings.Contains(proof, "so all are refused"):
-		case len(d.Via) > 0 && d.Rule == nil && strings.Contains(proof, "what no rule matches is refused"):
+		case len(d.Via) > 0 && d.Rule == nil && strings.Contains(proof, "requests that no rule matches are refused"):
 		default:
 			return
 		}
@@ -307,7 +307,7 @@ func FuzzRules(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text, name, address, user string, command byte, port uint16) {
 		var spec Spec
-		spec.Ways = ways
+		spec.Egresses = kinds
 		for line := range strings.SplitSeq(text, "\n") {
 			r, err := parseRule(len(spec.Rules)+1, line)
 			for _, d := range r.To {
@@ -339,7 +339,7 @@ func FuzzRules(f *testing.F) {
 		if d.at != first || len(trail) < d.at {
 			t.Errorf("rule %d decides, but rule %d is the first to match; trail %q", d.at, first, trail)
 		}
-		if slices.ContainsFunc(d.Via, func(w string) bool { return r.Addr.IsOnion() && ways[w] != Tor }) {
+		if slices.ContainsFunc(d.Via, func(w string) bool { return r.Addr.IsOnion() && kinds[w] != Tor }) {
 			t.Errorf("an onion name goes via %v", d.Via)
 		}
 		d.Judge(netip.MustParseAddr("10.1.2.3"))

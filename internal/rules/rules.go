@@ -1,12 +1,12 @@
-// Package rules tells a request its way out: the names of ways out in the order to try
-// them, or a refusal, and why. It opens nothing and looks nothing up.
+// Package rules chooses the egress of a request: the names of egresses in the order to
+// try them, or a refusal, and the reason. It opens nothing and looks nothing up.
 //
 // The first [Rule] of a [Set] that matches decides; after the last one comes the default,
-// and without a default what no rule matches is refused. A name is compared as a name: no
-// rule ever makes this host look one up. What a name led to is judged after the fact, by
-// [Decision.Judge], and only where this host looked it up because it is the way out.
+// and without a default the request is refused. A name is compared as a name: no rule
+// ever makes this host look one up. The addresses of a name are judged afterwards, by
+// [Decision.Judge], and only where this host looked them up because it is the egress.
 //
-// Whatever the rules say, an onion name goes to no way out but Tor (RFC 7686).
+// Whatever the rules say, an onion name goes to no egress but Tor (RFC 7686).
 package rules
 
 import (
@@ -21,14 +21,14 @@ import (
 	"hosier/socks"
 )
 
-// Kind is what a way out is, as far as rules care.
+// Kind is the kind of an egress, as far as rules care.
 type Kind uint8
 
 // The kinds. The zero Kind is none.
 const (
 	Direct Kind = 1 + iota // this host connects, and looks names up
-	Tor                    // names are looked up beyond Tor
-	Proxy                  // anything else that gets the name as it is
+	Tor                    // exits of Tor look names up
+	Proxy                  // another proxy looks names up
 )
 
 func (k Kind) String() string {
@@ -40,11 +40,10 @@ func (k Kind) String() string {
 	case Proxy:
 		return "proxy"
 	}
-	return "no way out"
+	return "no egress"
 }
 
-// Pos is where something was written. Only File may be set, for what no file has, such
-// as the name of a flag.
+// Pos is a position in a file. For a flag, only File is set.
 type Pos struct {
 	File         string
 	Line, Column int // from 1; 0 if unknown
@@ -58,41 +57,41 @@ func (p Pos) String() string {
 	return p.File + ":" + strconv.Itoa(p.Line)
 }
 
-// Rule says what happens to the requests that it matches. It matches if each of its lists
-// does; a list that is empty matches everything. It must not be changed once it is in a Set.
+// Rule decides the requests that it matches. It matches if each of its lists does; an
+// empty list matches everything. It must not be changed once it is in a Set.
 type Rule struct {
 	At Pos
 
 	Clients   []netip.Prefix // a client of a Unix socket is in none
-	Users     []string       // who the client has shown to be, letter by letter
-	Listeners []string       // by their names
+	Users     []string       // authenticated users, case-sensitive
+	Listeners []string       // by name
 	Commands  []socks.Command
 	To        []Dest
 	Ports     []Ports // a RESOLVE or RESOLVE_PTR has no port, and matches none
 
-	Via    []string // ways out, the first that works; or:
+	Via    []string // egresses, the first that works; or:
 	Refuse bool
 	Reason string // of a refusal, for the log; may be ""
 }
 
-// Spec is what a [Set] is made of.
+// Spec is the input of [New].
 type Spec struct {
 	Rules     []Rule
-	Default   []string // ways out for what no rule matches; refused if empty
+	Default   []string // egresses if no rule matches; refused if empty
 	DefaultAt Pos
-	Ways      map[string]Kind // every way out by its name
+	Egresses  map[string]Kind // every egress by its name
 }
 
-// Set is rules in their order. It does not change, but for what [Decision.Count] counts, and
-// may be used by many goroutines at once. The zero Set refuses everything.
+// Set is a list of rules. Only the counters of [Decision.Count] change. It may be used by
+// many goroutines at once. The zero Set refuses everything.
 type Set struct {
 	outcomes []outcome // of each rule, and of the default at the end
-	ways     map[string]Kind
+	kinds    map[string]Kind
 	index    index
 	hits     []atomic.Uint64 // of each of outcomes
 }
 
-// outcome is what a rule, or the default, comes to.
+// outcome is the result of a rule, or of the default.
 type outcome struct {
 	rule  *Rule  // nil: the default
 	where string // for logs
@@ -101,13 +100,14 @@ type outcome struct {
 	refusal     error
 	first       Kind // of via
 	addresses   []netip.Prefix
-	destination bool // it says where to
+	destination bool // the rule names destinations
 }
 
-// New makes a Set. An error says which rule has no action or two, or names a way out that
-// there is not.
+// New returns a Set, or an error that names the rule that has no action or two, or an
+// egress that does not exist. An error says which rule has no action or two, or names a
+// way out that there is not.
 func New(s Spec) (*Set, error) {
-	set := &Set{ways: s.Ways}
+	set := &Set{kinds: s.Egresses}
 	for i := range s.Rules {
 		r := &s.Rules[i]
 		if r.Refuse == (len(r.Via) > 0) {
@@ -127,11 +127,11 @@ func New(s Spec) (*Set, error) {
 	last := outcome{where: s.DefaultAt.String(), via: s.Default}
 	if len(s.Default) == 0 {
 		last.where = "no rule"
-		last.refusal = &Refusal{Text: "no rule allows it, and there is no via for what no rule decides"}
+		last.refusal = &Refusal{Text: "no rule matched, and there is no default via"}
 	}
 	set.outcomes = append(set.outcomes, last)
 	for i := range set.outcomes {
-		if err := set.outcomes[i].resolve(s.Ways); err != nil {
+		if err := set.outcomes[i].resolve(s.Egresses); err != nil {
 			return nil, err
 		}
 	}
@@ -140,13 +140,13 @@ func New(s Spec) (*Set, error) {
 	return set, nil
 }
 
-// resolve looks at the ways out.
-func (o *outcome) resolve(ways map[string]Kind) error {
+// resolve checks the names of egresses.
+func (o *outcome) resolve(kinds map[string]Kind) error {
 	for i, name := range o.via {
-		kind := ways[name]
+		kind := kinds[name]
 		switch {
 		case kind == 0:
-			return fmt.Errorf("%s: there is no way out %q", o.where, name)
+			return fmt.Errorf("%s: there is no egress %q", o.where, name)
 		case i == 0:
 			o.first = kind
 		}
@@ -157,13 +157,14 @@ func (o *outcome) resolve(ways map[string]Kind) error {
 	return nil
 }
 
-// Kind returns what the way out of that name is; 0 if there is none.
-func (s *Set) Kind(name string) Kind { return s.ways[name] }
+// Kind returns the kind of the named egress; 0 if there is none.
+func (s *Set) Kind(name string) Kind { return s.kinds[name] }
 
 // Rules returns the rules in their order. They must not be changed.
 func (s *Set) Rules() []Rule { return s.index.rules }
 
-// Refusal is the error of a request that rules refuse. It names no client and no target.
+// Refusal is the error of a request that a rule refuses. It names no client and no
+// target.
 type Refusal struct{ Text string }
 
 func (r *Refusal) Error() string { return r.Text }
@@ -182,7 +183,7 @@ func refusal(where, reason string) error {
 // Dest is a destination that a rule names. The zero Dest matches nothing.
 type Dest struct {
 	kind   destKind
-	name   string       // lower-case, without a dot at either end
+	name   string       // lower case, without leading and trailing dots
 	prefix netip.Prefix // of kind isAddress
 }
 
@@ -203,7 +204,7 @@ func ParseDest(text string) (Dest, error) {
 	}
 	if strings.Contains(text, "/") {
 		if strings.Contains(text, "://") {
-			return Dest{}, errors.New("this is a URL; write its host, and its port under port")
+			return Dest{}, errors.New("this is a URL; write its host here and its port under port")
 		}
 		p, err := ParsePrefix(text)
 		if err != nil {
@@ -212,7 +213,7 @@ func ParseDest(text string) (Dest, error) {
 		return Dest{kind: isAddress, prefix: p}, nil
 	}
 	if rest, ok := strings.CutPrefix(text, "*."); ok {
-		return Dest{}, fmt.Errorf("a star stands alone; names below another are .%s", rest)
+		return Dest{}, fmt.Errorf("a star must stand alone; for the names below another, write .%s", rest)
 	}
 	host, suffix := strings.CutPrefix(text, ".")
 	host, err := ToASCII(host)
@@ -222,11 +223,11 @@ func ParseDest(text string) (Dest, error) {
 	a, err := socks.ParseHost(host)
 	switch {
 	case err != nil && strings.Contains(text, ":"):
-		return Dest{}, errors.New("a colon stands in IPv6 addresses alone; a port is a matter of port")
+		return Dest{}, errors.New("only IPv6 addresses contain colons; put a port under port")
 	case err != nil:
-		return Dest{}, errors.New("this is no name and no address; write example.org, .example.org, *, 10.0.0.0/8 or 192.0.2.1")
+		return Dest{}, errors.New("not a name or an address; write example.org, .example.org, *, 10.0.0.0/8 or 192.0.2.1")
 	case a.IP.IsValid() && suffix:
-		return Dest{}, errors.New("a dot stands before names alone; addresses are 10.0.0.0/8 or 192.0.2.1")
+		return Dest{}, errors.New("only names may start with a dot; addresses are 10.0.0.0/8 or 192.0.2.1")
 	case a.IP.IsValid():
 		ip := a.IP.Unmap()
 		return Dest{kind: isAddress, prefix: netip.PrefixFrom(ip, ip.BitLen())}, nil
@@ -264,7 +265,7 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	if err != nil {
 		ip, err := netip.ParseAddr(text)
 		if err != nil || ip.Zone() != "" {
-			return netip.Prefix{}, errors.New("this is no address prefix; write one such as 192.168.1.0/24, or an address")
+			return netip.Prefix{}, errors.New("not an address prefix; write one such as 192.168.1.0/24, or an address")
 		}
 		p = netip.PrefixFrom(ip, ip.BitLen())
 	}
@@ -277,7 +278,7 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// Ports is a range of ports, both ends in it.
+// Ports is a range of ports, inclusive.
 type Ports struct{ From, To uint16 }
 
 // ParsePorts reads "443" or "8000-8999".
@@ -307,8 +308,8 @@ func (p Ports) String() string {
 
 func (p Ports) contains(port uint16) bool { return p.From <= port && port <= p.To }
 
-// normal is the form of names in which equal ones are equal: DNS does not tell the
-// letters' case, nor whether the root's dot is written.
+// normal returns the form in which equal names are equal: DNS ignores case and the
+// trailing dot.
 func normal(name string) string {
 	name = strings.TrimSuffix(name, ".")
 	for i := range len(name) {
@@ -326,7 +327,7 @@ func lower(c rune) rune {
 	return c
 }
 
-// hasPort tells whether a command is about a port.
+// hasPort reports whether requests of a command have a port.
 func hasPort(c socks.Command) bool { return c != socks.Resolve && c != socks.ResolvePTR }
 
 func containsPrefix(list []netip.Prefix, ip netip.Addr) bool {

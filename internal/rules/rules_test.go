@@ -13,8 +13,8 @@ import (
 
 const someOnion = "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion"
 
-// ways are the ways out of most tests.
-var ways = map[string]Kind{"direct": Direct, "tor": Tor, "tor2": Tor, "office": Proxy}
+// kinds are the egresses of most tests.
+var kinds = map[string]Kind{"direct": Direct, "tor": Tor, "tor2": Tor, "office": Proxy}
 
 // rule is a rule as one line: "from=10.0.0.0/8 user=a,b by=lan do=resolve to=.org port=80 via=tor",
 // or with refuse or refuse=reason in the place of via.
@@ -77,7 +77,7 @@ func parseRule(line int, text string) (r Rule, err error) {
 // set is one rule a line, and as the last "else=WAY,WAY" where there is a default.
 func set(t testing.TB, text string) *Set {
 	t.Helper()
-	spec := Spec{Ways: ways, DefaultAt: Pos{File: "f", Line: 99}}
+	spec := Spec{Egresses: kinds, DefaultAt: Pos{File: "f", Line: 99}}
 	for i, line := range strings.Split(strings.TrimSpace(text), "\n") {
 		line = strings.TrimSpace(line)
 		if list, ok := strings.CutPrefix(line, "else="); ok {
@@ -274,9 +274,9 @@ func TestNewRefuses(t *testing.T) {
 	at := Pos{File: "f", Line: 7}
 	for want, spec := range map[string]Spec{
 		"f:7: a rule has a via or refuses": {Rules: []Rule{{At: at}}},
-		"one of both":                      {Rules: []Rule{{At: at, Refuse: true, Via: []string{"tor"}}}, Ways: ways},
-		`f:7: there is no way out "tor"`:   {Rules: []Rule{{At: at, Via: []string{"tor"}}}},
-		`f:7: there is no way out "x"`:     {Default: []string{"tor", "x"}, DefaultAt: at, Ways: ways},
+		"one of both":                      {Rules: []Rule{{At: at, Refuse: true, Via: []string{"tor"}}}, Egresses: kinds},
+		`f:7: there is no egress "tor"`:    {Rules: []Rule{{At: at, Via: []string{"tor"}}}},
+		`f:7: there is no egress "x"`:      {Default: []string{"tor", "x"}, DefaultAt: at, Egresses: kinds},
 	} {
 		if _, err := New(spec); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
@@ -336,28 +336,28 @@ func TestExplain(t *testing.T) {
 		to=.onion via=office,tor
 		else=direct,office,tor`)
 	for request0, want := range map[string]string{
-		"connect www.example.org:80 from=192.168.2.1 user=bob": `f:1: not this one: listener lan is not dmz
-f:2: not this one: client 192.168.2.1 is not in 192.168.1.0/24 or 10.0.0.9
-f:3: not this one: user bob is not alice
-f:4: not this one: command CONNECT is not RESOLVE or BIND
-f:5: not this one: port 80 is not 25 or 8000-8999
-f:6: not this one: www.example.org is a name, and is not looked up to compare it with 10.0.0.0/8
-f:7: not this one: port 80 is not 443
-f:8: not this one: www.example.org is not a.example, b.example, c.example, d.example or one of 2 others
-f:9: this one: refused by f:9: private`,
-		"resolve-ptr 192.0.2.1": `f:2: not this one: a client on a Unix socket has no address
-f:3: not this one: the client has not shown to be alice
-f:5: not this one: RESOLVE_PTR has no port
-f:6: not this one: 192.0.2.1 is not in 10.0.0.0/8
-f:9: not this one: 192.0.2.1 is an address, and www.example.org is about names
-f:99: no rule matches, so the via of all others: via direct, then office, then tor
+		"connect www.example.org:80 from=192.168.2.1 user=bob": `f:1: no match: listener lan is not dmz
+f:2: no match: client 192.168.2.1 is not in 192.168.1.0/24 or 10.0.0.9
+f:3: no match: user bob is not alice
+f:4: no match: command CONNECT is not RESOLVE or BIND
+f:5: no match: port 80 is not 25 or 8000-8999
+f:6: no match: www.example.org is a name, and is not looked up to compare it with 10.0.0.0/8
+f:7: no match: port 80 is not 443
+f:8: no match: www.example.org is not a.example, b.example, c.example, d.example or one of 2 others
+f:9: matches: refused by f:9: private`,
+		"resolve-ptr 192.0.2.1": `f:2: no match: a client on a Unix socket has no address
+f:3: no match: the client is not authenticated as alice
+f:5: no match: RESOLVE_PTR has no port
+f:6: no match: 192.0.2.1 is not in 10.0.0.0/8
+f:9: no match: 192.0.2.1 is an address, and www.example.org is about names
+f:99: no rule matched; default: via direct, then office, then tor
 direct: this host asks for the name of the address`,
-		"connect b.test:80": `f:99: no rule matches, so the via of all others: via direct, then office, then tor
-direct: this host looks the name up, and asks f:6 about each address that comes of it
-office: the name goes to the proxy as it is, and is looked up there
-tor: the name goes into Tor, and is looked up where it leaves`,
-		"connect " + someOnion + ":80": `f:10: this one: via tor (the others are not Tor, and get no .onion name)
-tor: Tor finds the onion service; nobody looks the name up`,
+		"connect b.test:80": `f:99: no rule matched; default: via direct, then office, then tor
+direct: this host looks the name up, and asks f:6 about each address found
+office: the name is sent to the proxy, which looks it up
+tor: the name travels through Tor and is looked up at the exit`,
+		"connect " + someOnion + ":80": `f:10: matches: via tor (the others are not Tor, and get no .onion name)
+tor: Tor finds the onion service; there is no lookup`,
 	} {
 		listener, r := request(t, request0)
 		d := s.Decide(listener, r)
@@ -429,20 +429,20 @@ func TestProof(t *testing.T) {
 			"one tor", "else=tor", `.onion names reach Tor alone: f:99 via tor
 no rule looks a name up to compare it; no name is looked up on this host
 nothing connects from this host itself
-what no rule matches goes via tor (f:99)`,
+requests that no rule matches go via tor (f:99)`,
 		},
 		{
 			"everything", "to=10.0.0.0/8 via=direct\nto=.lan via=direct\nto=.onion via=tor,direct\nto=* via=office,direct\nelse=office",
 			`.onion names reach Tor alone: f:3 via tor; refused by f:4 and f:99
 no rule looks a name up to compare it; this host looks up the names that it connects to itself, by f:2 and f:4
-this host itself connects by f:1, f:2 and f:4 (if the ways out before it fail), and by nothing else
-what no rule matches goes via office (f:99), but for .onion names, which are refused`,
+this host itself connects by f:1, f:2 and f:4 (if the egresses before it fail), and by nothing else
+requests that no rule matches go via office (f:99), but for .onion names, which are refused`,
 		},
 		{
 			"no tor", "to=.lan via=office", `.onion names reach Tor alone: no rule leads them to a Tor, so all are refused
 no rule looks a name up to compare it; no name is looked up on this host
 nothing connects from this host itself
-what no rule matches is refused`,
+requests that no rule matches are refused`,
 		},
 	} {
 		if got := strings.Join(set(t, test.rules).Proof(), "\n"); got != test.want {

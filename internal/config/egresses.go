@@ -8,14 +8,14 @@ import (
 	"hosier/internal/via"
 )
 
-// ref is a way out where it is named: a name of [egress.NAME], or the way out itself.
+// ref names an egress: by the NAME of an [egress.NAME], or by a URL or word.
 type ref struct {
 	text string
 	at   rules.Pos
 }
 
-// way is [egress.NAME].
-type way struct {
+// egressTable is an [egress.NAME].
+type egressTable struct {
 	name      string
 	at        rules.Pos
 	via       []ref
@@ -23,34 +23,34 @@ type way struct {
 	torrc     string
 	places    places
 
-	visited bool     // a way that leads back to one that is being resolved is a circle
-	done    bool     // leaves are known
+	visited bool     // being resolved: a ref back to it is a circle
+	done    bool     // leaves is valid
 	leaves  []string // names of Egresses; empty after a mistake
 }
 
-// refs reads one way out or a list of them.
+// refs reads one egress or a list of them.
 func (r *reader) refs(to *[]ref) field {
 	return field{func(n *node) {
 		*to = nil
 		r.list(func(n *node) {
-			if r.is(n, aText, `a way out in quotes, such as "tor", or a list of them`) {
+			if r.is(n, aText, `an egress in quotes, such as "tor", or a list of them`) {
 				*to = append(*to, ref{n.text, n.at})
 			}
 		})(n)
 	}, func() string { return joined(*to, func(one ref) string { return via.Redact(one.text) }) }}
 }
 
-// atlas finds ways out by what names them.
-type atlas struct {
+// egressIndex resolves refs.
+type egressIndex struct {
 	*reader
 	draft *draft
 	kinds map[string]rules.Kind
-	named map[string]*way
-	texts map[string]string // what is written in the place of a name, to the name it got
+	named map[string]*egressTable
+	texts map[string]string // names given to egresses that were written in place of a name
 }
 
-func (r *reader) newAtlas(d *draft) *atlas {
-	a := &atlas{reader: r, draft: d, kinds: map[string]rules.Kind{}, named: map[string]*way{}, texts: map[string]string{}}
+func (r *reader) newEgressIndex(d *draft) *egressIndex {
+	a := &egressIndex{reader: r, draft: d, kinds: map[string]rules.Kind{}, named: map[string]*egressTable{}, texts: map[string]string{}}
 	for _, w := range d.egresses {
 		a.named[w.name] = w
 	}
@@ -60,26 +60,27 @@ func (r *reader) newAtlas(d *draft) *atlas {
 	return a
 }
 
-// leaves returns the names of the ways out that w comes to.
-func (a *atlas) leaves(w *way) []string {
+// leaves returns the names of the egresses that w stands for.
+func (a *egressIndex) leaves(w *egressTable) []string {
 	if w.done {
 		return w.leaves
 	}
 	w.visited = true
 	if len(w.via) == 0 {
-		w.done = true // a mistake that was told
+		w.done = true // a mistake that was reported
 	} else if len(w.via) == 1 && a.named[w.via[0].text] == nil {
 		w.leaves = a.leaf(w)
 	} else {
-		a.onlyTor(w, "a list of ways out")
+		a.onlyTor(w, "a list of egresses")
 		w.leaves = a.all(w.via)
 	}
 	w.done = true
 	return w.leaves
 }
 
-// all returns the names of the ways out that the refs come to, each once; none after a mistake.
-func (a *atlas) all(refs []ref) (names []string) {
+// all returns the names of the egresses that the refs stand for, each once; none after a
+// mistake.
+func (a *egressIndex) all(refs []ref) (names []string) {
 	good := true
 	for _, one := range refs {
 		found := a.find(one)
@@ -96,12 +97,12 @@ func (a *atlas) all(refs []ref) (names []string) {
 	return names
 }
 
-// find returns the names of the ways out that one ref comes to.
-func (a *atlas) find(one ref) []string {
+// find returns the names of the egresses that a ref stands for.
+func (a *egressIndex) find(one ref) []string {
 	w := a.named[one.text]
 	switch {
 	case w != nil && w.visited && !w.done:
-		a.fail(one.at, "%s leads in a circle: it comes back to itself; name a way out that ends", one.text)
+		a.fail(one.at, "%s refers to itself, directly or through others; name an egress that does not", one.text)
 		return nil
 	case w != nil:
 		return a.leaves(w)
@@ -118,8 +119,8 @@ func (a *atlas) find(one ref) []string {
 	return []string{name}
 }
 
-// newName keeps two proxies apart that differ only in what is not shown.
-func (a *atlas) newName(name string) string {
+// newName distinguishes proxies that differ only in what is not shown.
+func (a *egressIndex) newName(name string) string {
 	unique := name
 	for i := 2; a.kinds[unique] != 0; i++ {
 		unique = fmt.Sprintf("%s#%d", name, i)
@@ -127,8 +128,8 @@ func (a *atlas) newName(name string) string {
 	return unique
 }
 
-// leaf is the way out that [egress.NAME] is itself.
-func (a *atlas) leaf(w *way) []string {
+// leaf returns w's own name if it is one egress, and adds it.
+func (a *egressIndex) leaf(w *egressTable) []string {
 	parsed := a.parse(w.via[0])
 	if parsed.Kind() == 0 {
 		return nil
@@ -138,25 +139,25 @@ func (a *atlas) leaf(w *way) []string {
 		e.Isolation = *w.isolation
 	}
 	if parsed.Kind() != rules.Tor {
-		a.onlyTor(w, "this way out")
+		a.onlyTor(w, "this egress")
 	} else if w.torrc != "" && !spawns(parsed) {
-		a.fail(w.places["torrc"], "a torrc is for the tor that hosier starts: via = \"tor+spawn://\"; this one has its own")
+		a.fail(w.places["torrc"], "a torrc is for a tor that hosier starts: via = \"tor+spawn://\"; this tor has its own")
 	}
 	a.add(e)
 	return []string{w.name}
 }
 
 // onlyTor refuses the keys that only Tor has.
-func (a *atlas) onlyTor(w *way, what string) {
+func (a *egressIndex) onlyTor(w *egressTable, what string) {
 	for _, key := range []string{"isolate", "no-isolate", "torrc"} {
 		if at, ok := w.places[key]; ok {
-			a.fail(at, "%s is of Tor, and %s is not Tor; put it under the [egress.NAME] that is, or leave it out", key, what)
+			a.fail(at, "%s applies to Tor only, and %s is not Tor; move it to the [egress.NAME] that is, or remove it", key, what)
 		}
 	}
 }
 
-// add adds a way out, with what the top of the file says of all.
-func (a *atlas) add(e Egress) {
+// add adds an egress, with the defaults of the top of the file.
+func (a *egressIndex) add(e Egress) {
 	w := a.named[e.Name]
 	if e.Via.Kind() == rules.Tor && (w == nil || w.isolation == nil) && a.draft.isolation != nil {
 		e.Isolation = *a.draft.isolation
@@ -169,19 +170,19 @@ func (a *atlas) add(e Egress) {
 }
 
 // parse reads an egress that is not a name; it returns the zero Egress after a mistake.
-func (a *atlas) parse(one ref) via.Egress {
+func (a *egressIndex) parse(one ref) via.Egress {
 	if isName(one.text) && one.text != "direct" && one.text != "tor" {
 		names := []string{"direct", "tor"}
 		for name := range a.named {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		a.fail(one.at, "there is no way out %s%s; write [egress.%[1]s] for it, or direct, tor or a URL", one.text, didYouMean(one.text, names))
+		a.fail(one.at, "there is no egress %s%s; write [egress.%[1]s] for it, or direct, tor or a URL", one.text, didYouMean(one.text, names))
 		return via.Egress{}
 	}
 	e, err := via.Parse(one.text)
 	if err != nil {
-		a.fail(one.at, "this is no way out: %v", err)
+		a.fail(one.at, "not an egress: %v", err)
 	}
 	return e
 }
