@@ -52,10 +52,10 @@ type Health struct {
 
 // Telemetry counts and logs. Its methods may be called by many goroutines at once.
 type Telemetry struct {
-	o       Options
+	o        Options
 	settings atomic.Pointer[settings]
-	log     *slog.Logger
-	metrics *metrics
+	log      *slog.Logger
+	metrics  *metrics
 
 	history  history
 	failures failures
