@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ type firefox struct {
 }
 
 // newFirefox runs Debian's Firefox until the test ends, with preferences beside those that
-// keep it quiet.
+// keep it quiet, and keep no page.
 func newFirefox(t *testing.T, preferences map[string]any) *firefox {
 	t.Helper()
 	path := program(t, "firefox-esr", "firefox-esr")
@@ -36,10 +37,10 @@ func newFirefox(t *testing.T, preferences map[string]any) *firefox {
 	all := map[string]any{
 		"marionette.port": 0, "browser.shell.checkDefaultBrowser": false, "datareporting.policy.dataSubmissionEnabled": false,
 		"browser.startup.page": 0, "browser.aboutwelcome.enabled": false, "toolkit.telemetry.reportingpolicy.firstRun": false,
+		"browser.cache.disk.enable": false, "browser.cache.memory.enable": false,
+		"network.dns.native_https_query": false,
 	}
-	for name, value := range preferences {
-		all[name] = value
-	}
+	maps.Copy(all, preferences)
 	for name, value := range all {
 		v, err := json.Marshal(value)
 		if err != nil {
@@ -142,25 +143,58 @@ func (f *firefox) script(t *testing.T, body string) string {
 	return fmt.Sprint(result.Value)
 }
 
+// chrome runs the body of a function in Firefox itself, beside the page, and returns what it
+// returns.
+func (f *firefox) chrome(t *testing.T, body string, args ...any) string {
+	t.Helper()
+	f.do(t, "Marionette:SetContext", map[string]any{"value": "chrome"}, nil)
+	var result struct{ Value any }
+	f.do(t, "WebDriver:ExecuteScript", map[string]any{"script": body, "args": append([]any{}, args...)}, &result)
+	f.do(t, "Marionette:SetContext", map[string]any{"value": "content"}, nil)
+	return fmt.Sprint(result.Value)
+}
+
 // browse opens an address.
 func (f *firefox) browse(url string) error {
 	return f.ask("WebDriver:Navigate", map[string]any{"url": url}, nil)
 }
 
-// text is what the page reads like; "" while one page makes way for another.
-func (f *firefox) text() string {
-	var result struct{ Value string }
-	f.ask("WebDriver:ExecuteScript", map[string]any{"script": "return document.body ? document.body.innerText : ''", "args": []any{}}, &result)
-	return result.Value
+// at returns the address of the document at hand, that of an error page where nothing opens, or
+// "" while it loads. It runs no script in the document: one that runs in an error page too soon
+// keeps that empty for good.
+func (f *firefox) at(t *testing.T) string {
+	t.Helper()
+	return f.chrome(t, `const b = gBrowser.selectedBrowser; return b.webProgress.isLoadingDocument ? "" : b.documentURI.spec`)
+}
+
+// text returns what the page reads like, which has loaded.
+func (f *firefox) text(t *testing.T) string {
+	t.Helper()
+	return f.script(t, "return document.body.innerText")
 }
 
 // logIn has Firefox know the login of an HTTP proxy at an IP address and a port, as it does
 // once a person has typed it into the dialog that a 407 opens.
 func (f *firefox) logIn(t *testing.T, host string, port int, user, password string) {
 	t.Helper()
-	f.do(t, "Marionette:SetContext", map[string]any{"value": "chrome"}, nil)
-	const script = `Cc["@mozilla.org/network/http-auth-manager;1"].getService(Ci.nsIHttpAuthManager)
-		.setAuthIdentity("http", arguments[0], arguments[1], "basic", "hosier", "", "", arguments[2], arguments[3]);`
-	f.do(t, "WebDriver:ExecuteScript", map[string]any{"script": script, "args": []any{host, port, user, password}}, nil)
-	f.do(t, "Marionette:SetContext", map[string]any{"value": "content"}, nil)
+	f.chrome(t, `Cc["@mozilla.org/network/http-auth-manager;1"].getService(Ci.nsIHttpAuthManager)
+		.setAuthIdentity("http", arguments[0], arguments[1], "basic", "hosier", "", "", arguments[2], arguments[3]);`, host, port, user, password)
+}
+
+// set gives Firefox these preferences of its proxy in place of those that it has, as a person
+// does in its settings, and lets it forget what it has learned by others.
+func (f *firefox) set(t *testing.T, preferences map[string]any) {
+	t.Helper()
+	f.chrome(t, `const proxy = Services.prefs.getBranch("network.proxy.");
+		for (const [name, value] of Object.entries(arguments[0])) {
+			if (typeof value == "boolean") Services.prefs.setBoolPref(name, value);
+			else if (typeof value == "number") Services.prefs.setIntPref(name, value);
+			else Services.prefs.setStringPref(name, value);
+		}
+		for (const name of proxy.getChildList("")) {
+			if (!(proxy.root + name in arguments[0])) proxy.clearUserPref(name);
+		}
+		Cc["@mozilla.org/network/http-auth-manager;1"].getService(Ci.nsIHttpAuthManager).clearAll();
+		Services.dns.clearCache(true);
+		Services.obs.notifyObservers(null, "net:prune-all-connections");`, preferences)
 }
