@@ -261,7 +261,7 @@ func TestLoginHeldOff(t *testing.T) {
 	h := startConfig(t, dir, "users = \"DIR/users\"\nvia = \"direct\"\n", 0)
 	login := func(name, password string) string {
 		proof := base64.StdEncoding.EncodeToString([]byte(name + ":" + password))
-		return talk(t, dialOrFail(t, h.addr()), "CONNECT "+echo+" HTTP/1.1\r\nProxy-Authorization: Basic "+proof+"\r\n\r\n", 50)
+		return talk(t, dialOrFail(t, h.addr()), "CONNECT "+echo+" HTTP/1.1\r\nProxy-Authorization: Basic "+proof+"\r\n\r\n", len("HTTP/1.1 200 "))
 	}
 	guess := 0
 	await(t, "bob to be held off", func() bool {
