@@ -102,6 +102,7 @@ func say(tb testing.TB, proxy, what string) string {
 // (06), or there was no room to ask (01); nothing is known of the host. And it takes nothing of
 // what max-conns has promised to others.
 func TestSilentDNS(t *testing.T) {
+	t.Parallel()
 	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

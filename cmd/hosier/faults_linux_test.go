@@ -37,6 +37,7 @@ const (
 // cannot be borne it costs their connections; no byte is wrong, nothing hangs or is left open,
 // and hosier goes on.
 func TestFaultySystemCalls(t *testing.T) {
+	t.Parallel()
 	strace := program(t, "strace", "strace")
 	echo := listenTCP(t, echoUntilEnd)
 	_, port, _ := net.SplitHostPort(echo)
@@ -186,7 +187,7 @@ func transfers(t *testing.T, proxy string, targets []string, may loss) {
 			for j := range each {
 				size := 100
 				if j == 1 { // enough to be spliced
-					size = 2 << 20
+					size = 256 << 10
 				}
 				if err := transfer(proxy, targets[j%len(targets)], byte(i*each+j), size); err != nil {
 					if e := (lostError{}); !errors.As(err, &e) || e.lost > may {

@@ -22,6 +22,7 @@ import (
 
 // TestPageFixes sets a browser up wrongly, and then as the page that it gets tells it to.
 func TestPageFixes(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	h := s.start(t)
 
@@ -171,6 +172,7 @@ const outcomes = `async (port) => {
 // TestHostilePage: what a web page can find out of the port, it can find out of one where
 // nobody listens.
 func TestHostilePage(t *testing.T) {
+	t.Parallel()
 	h := start(t)
 	_, port, _ := net.SplitHostPort(h.addr())
 	closed := sockstest.RefusedPort(t)

@@ -56,6 +56,7 @@ func look(width, height int64, dark bool) chromedp.Action[chromedp.Void] {
 // TestPageLooks looks at each page in each way: nothing is wider than the screen, nothing
 // is kept from loading, and axe-core finds nothing serious.
 func TestPageLooks(t *testing.T) {
+	t.Parallel()
 	args := []string{}
 	if *updateScreenshots {
 		args = []string{"--listen", "127.0.0.1:1080"}

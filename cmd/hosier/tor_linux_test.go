@@ -17,6 +17,7 @@ import (
 // name that only the DNS server of Tor's exits knows. All programs on this side are
 // watched: none asks any DNS server.
 func TestThroughTor(t *testing.T) {
+	t.Parallel()
 	program(t, "strace", "strace")
 	curl := program(t, "curl", "curl")
 	n := tornet.ForTest(t, tornet.Options{Clients: 1, Onion: true})

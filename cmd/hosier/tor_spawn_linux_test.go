@@ -102,6 +102,7 @@ func running(pid int) bool {
 
 // TestSpawnedTor is hosier with tors of its own, from one command to no trace of them.
 func TestSpawnedTor(t *testing.T) {
+	t.Parallel()
 	s := newSpawner(t, 2)
 	h := start(t, s.args...)
 	s.greeted(t, h.addr()) // it listens at once; this request waits until a tor is ready
@@ -153,6 +154,7 @@ func TestSpawnedTor(t *testing.T) {
 
 // TestAttachedTor is hosier with tors that others run, watched: it speaks to them alone.
 func TestAttachedTor(t *testing.T) {
+	t.Parallel()
 	n := tornet.ForTest(t, tornet.Options{Clients: 2})
 	one, two := n.Clients[0], n.Clients[1]
 	s := spawner{net: n, state: t.TempDir()}
