@@ -1,3 +1,5 @@
+//go:build !race
+
 package proxy_test
 
 import (
@@ -13,6 +15,7 @@ import (
 
 // What a connection leaves to the garbage collector, from accept to its end: SOCKS5 by
 // address, a byte there and back. What the test's own two ends take is subtracted.
+// The race detector allocates on its own, and has a sync.Pool forget by chance.
 func TestAllocations(t *testing.T) {
 	w := sockstest.NewWorld(t)
 	target := (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(w.Echo)}).String()
