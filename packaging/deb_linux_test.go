@@ -1,12 +1,15 @@
 package packaging_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"hosier/internal/debiantest"
 )
 
 // buildDeb makes the package. What makes it, packaging/build's nfpm, is of some hundred
@@ -14,10 +17,10 @@ import (
 // the whole test bounds.
 func buildDeb(t *testing.T) (deb string) {
 	t.Helper()
-	program(t, "dpkg", "dpkg")
+	debiantest.Program(t, "dpkg", "dpkg")
 	nfpm := regexp.MustCompile(`github\.com/goreleaser/nfpm\S+`).FindString(read(t, "build"))
 	if said, err := exec.CommandContext(t.Context(), "go", "run", nfpm, "--version").CombinedOutput(); err != nil {
-		unable(t, "packaging/build's %s cannot be had: %v: %s", nfpm, err, said)
+		debiantest.Unable(t, fmt.Sprintf("packaging/build's %s cannot be had: %v: %s", nfpm, err, said))
 	}
 	dir := t.TempDir()
 	build(t, dir, "deb")
@@ -29,6 +32,7 @@ func buildDeb(t *testing.T) (deb string) {
 }
 
 func TestDeb(t *testing.T) {
+	t.Parallel()
 	deb := buildDeb(t)
 	t.Run("contents", func(t *testing.T) {
 		list := output(t, "dpkg-deb", "--contents", deb)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hosier/internal/debiantest"
 )
 
 // image is a container of the image that packaging/Dockerfile makes.
@@ -26,9 +28,9 @@ type image struct {
 // isImage makes the image of what packaging/build left in dir, without any registry, and
 // has it run.
 func isImage(t *testing.T, dir string) {
-	program(t, "buildah", "buildah")
+	debiantest.Program(t, "buildah", "buildah")
 	if os.Getuid() != 0 {
-		unable(t, "only root may run a container without a daemon")
+		debiantest.Unable(t, "only root may run a container without a daemon")
 	}
 	i := &image{store: []string{"buildah", "--root", t.TempDir(), "--runroot", t.TempDir(), "--storage-driver", "vfs"}}
 	i.buildah(t, "bud", "--isolation", "chroot", "--pull-never", "--file", "Dockerfile", "--tag", "hosier", dir)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"hosier/internal/tcptest"
 	"hosier/socks"
 )
 
@@ -60,20 +61,8 @@ func (l *life) openOrigin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { echo.Close() })
+	tcptest.Serve(t, echo, tcptest.Echo)
 	l.origin = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), echo.Addr().(*net.TCPAddr).AddrPort().Port())
-	go func() {
-		for {
-			c, err := echo.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.Copy(c, c)
-			}()
-		}
-	}()
 }
 
 // ask has bytes echoed through the proxy.

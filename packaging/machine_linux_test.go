@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hosier/internal/debiantest"
 )
 
 // machine is a Debian that systemd has booted in namespaces of its own, with no network but
@@ -39,30 +41,21 @@ func (m *machine) String() string {
 	return m.console.String()
 }
 
-// unable skips the test, but in CI the test fails.
-func unable(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 // boot starts a machine in which the file is /FILE.
 func boot(t *testing.T, file string) *machine {
 	t.Helper()
-	program(t, "systemd-nspawn", "systemd-container")
-	program(t, "debootstrap", "debootstrap")
-	program(t, "nsenter", "util-linux")
+	debiantest.Program(t, "systemd-nspawn", "systemd-container")
+	debiantest.Program(t, "debootstrap", "debootstrap")
+	debiantest.Program(t, "nsenter", "util-linux")
 	if os.Getuid() != 0 {
-		unable(t, "only root may boot a machine")
+		debiantest.Unable(t, "only root may boot a machine")
 	}
 	cmd := exec.Command("../.ci/debian-root")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	root, err := cmd.Output()
 	if err != nil {
-		unable(t, ".ci/debian-root: %v: %s", err, stderr.String())
+		debiantest.Unable(t, fmt.Sprintf(".ci/debian-root: %v: %s", err, stderr.String()))
 	}
 	m := &machine{}
 	name := "hosier-test-" + strconv.Itoa(os.Getpid())
@@ -95,7 +88,7 @@ func boot(t *testing.T, file string) *machine {
 		m.init = descendant(nspawn.Process.Pid, isFirst)
 		select {
 		case <-ended:
-			unable(t, "systemd-nspawn cannot run here: %s", m)
+			debiantest.Unable(t, fmt.Sprintf("systemd-nspawn cannot run here: %s", m))
 		default:
 		}
 		if time.Now().After(end) {

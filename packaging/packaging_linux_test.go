@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -14,20 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// program skips the test for want of a program, but in CI the test fails.
-func program(t *testing.T, name, debian string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err == nil {
-		return
-	}
-	message := fmt.Sprintf("%s is not installed: install Debian's package %s (apt-get install %s)", name, debian, debian)
-	if os.Getenv("CI") == "true" {
-		t.Fatal(message)
-	}
-	t.Skip(message)
-}
+	"hosier/internal/debiantest"
+)
 
 // output runs a program, which must end well within five minutes, and returns what it prints.
 func output(t *testing.T, words ...string) string {
@@ -55,6 +43,7 @@ func outputOf(ctx context.Context, t *testing.T, words ...string) string {
 }
 
 func TestBuild(t *testing.T) {
+	t.Parallel() // with TestDeb, whose machine waits
 	dir := t.TempDir()
 	build(t, dir)
 	hosier := filepath.Join(dir, "hosier")
@@ -129,7 +118,7 @@ func hasPages(t *testing.T, hosier, dir string) {
 		t.Errorf("pages of no command: %q", left)
 	}
 	if len(left) == 0 && !t.Failed() {
-		program(t, "mandoc", "mandoc")
+		debiantest.Program(t, "mandoc", "mandoc")
 		pages, _ := filepath.Glob(filepath.Join(dir, "*.1"))
 		output(t, append([]string{"mandoc", "-T", "lint", "-W", "warning", "../docs/hosier.toml.5"}, pages...)...)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -15,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"hosier/internal/debiantest"
+	"hosier/internal/tcptest"
 	"hosier/socks"
 )
 
@@ -23,7 +24,7 @@ import (
 const exposure = "15"
 
 func TestUnits(t *testing.T) {
-	program(t, "systemd-analyze", "systemd")
+	debiantest.Program(t, "systemd-analyze", "systemd")
 	dir := t.TempDir()
 	// What the unit starts must exist, to be verified.
 	service := strings.ReplaceAll(read(t, "hosier.service"), "=/usr/bin/hosier ", "=/bin/true ")
@@ -86,8 +87,8 @@ var (
 // staysInSandbox fails the test if the program does what hosier.service forbids it. It
 // serves, moves bytes, is asked for a public address, reloads and ends, under strace.
 func staysInSandbox(t *testing.T, hosier string) {
-	program(t, "systemd-analyze", "systemd")
-	program(t, "strace", "strace")
+	debiantest.Program(t, "systemd-analyze", "systemd")
+	debiantest.Program(t, "strace", "strace")
 	may, families := allowed(t), directive(t, "RestrictAddressFamilies")
 	trace, config := filepath.Join(t.TempDir(), "trace"), filepath.Join(t.TempDir(), "hosier.toml")
 	write(t, config, "listen = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\nallow-client = \"127.0.0.0/8\"\nconnect-timeout = \"100ms\"\nvia = \"direct\"\n", 0o600)
@@ -196,23 +197,10 @@ func (s *server) end(t *testing.T, pid int) {
 // fetch has bytes echoed through the proxy.
 func fetch(t *testing.T, proxy string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		io.Copy(c, c)
-	}()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	d := socks.Dialer{Proxy: proxy}
-	c, err := d.DialContext(ctx, "tcp", l.Addr().String())
+	c, err := d.DialContext(ctx, "tcp", tcptest.Listen(t, tcptest.Echo))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,34 +12,9 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-)
 
-// listen accepts on loopback and lets serve have each connection, until the test ends.
-func listen(t *testing.T, network, address string, serve func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer c.Close()
-				serve(c)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		all.Wait()
-	})
-	return l.Addr().String()
-}
+	"hosier/internal/tcptest"
+)
 
 // tunnel is a small proxy: whatever the name, it leads to target.
 func tunnel(t *testing.T, target string, asked chan<- Addr) func(net.Conn) {
@@ -81,7 +56,7 @@ func TestDialerHTTPTransport(t *testing.T) {
 		{Auth: Auth{Method: UserPass, User: "foo", Password: "bar"}},
 	} {
 		asked := make(chan Addr, 1)
-		d.Proxy = listen(t, "tcp", "127.0.0.1:0", tunnel(t, web.Listener.Addr().String(), asked))
+		d.Proxy = tcptest.Listen(t, tunnel(t, web.Listener.Addr().String(), asked))
 		transport := &http.Transport{DialContext: d.DialContext}
 		res, err := (&http.Client{Transport: transport}).Get("http://www.example.test/")
 		if err != nil {
@@ -101,7 +76,7 @@ func TestDialerHTTPTransport(t *testing.T) {
 
 // TestDialerReadsNoMore has a proxy on TCP that says the reply and more in one write.
 func TestDialerReadsNoMore(t *testing.T) {
-	proxy := listen(t, "tcp", "127.0.0.1:0", func(c net.Conn) {
+	proxy := tcptest.Listen(t, func(c net.Conn) {
 		r, err := Accept(bufio.NewReader(c), c, nil)
 		if err != nil {
 			t.Error(err)
@@ -132,7 +107,11 @@ func TestDialerUnix(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	path := filepath.Join(dir, "s")
-	listen(t, "unix", path, func(c net.Conn) {
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcptest.Serve(t, l, func(c net.Conn) {
 		r, err := Accept(bufio.NewReader(c), c, nil)
 		if err != nil {
 			t.Error(err)
@@ -188,7 +167,7 @@ func TestDialerCancelTCP(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	closed := make(chan error, 1)
-	proxy := listen(t, "tcp", "127.0.0.1:0", func(c net.Conn) {
+	proxy := tcptest.Listen(t, func(c net.Conn) {
 		io.ReadFull(c, make([]byte, 3))
 		cancel()
 		_, err := io.Copy(io.Discard, c)
@@ -205,7 +184,7 @@ func TestDialerCancelTCP(t *testing.T) {
 
 // TestDialerTogether has many goroutines use one Dialer.
 func TestDialerTogether(t *testing.T) {
-	proxy := listen(t, "tcp", "127.0.0.1:0", func(c net.Conn) {
+	proxy := tcptest.Listen(t, func(c net.Conn) {
 		if r, err := Accept(bufio.NewReader(c), c, nil); err != nil {
 			t.Error(err)
 		} else {

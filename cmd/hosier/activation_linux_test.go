@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"hosier/internal/tcptest"
 )
 
 // manager does for a hosier what systemd does by packaging/hosier.socket and
@@ -151,7 +153,7 @@ func TestActivatedInTheWay(t *testing.T) {
 	writeConfig(t, file, "listen = \""+m.addr+"\"\nvia = \"direct\"\n")
 	p.signal(t, syscall.SIGHUP)
 	p.awaitLog(t, "listen "+m.addr+": .*write systemd:socks")
-	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	echo := tcptest.Listen(t, tcptest.Echo)
 	c, err := converse(m.addr, echo)
 	if err != nil || c == nil {
 		t.Fatal(c, err)
@@ -163,7 +165,7 @@ func TestActivatedInTheWay(t *testing.T) {
 // hosier, and nobody is refused or lost.
 func TestRestartUnderLoad(t *testing.T) {
 	const atOnce, restarts = 16, 5
-	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	echo := tcptest.Listen(t, tcptest.Echo)
 	m, told := newManager(t), 0
 	args := []string{"--listen", "systemd:socks", "--via", "direct"}
 	p := m.start(t, args...)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hosier/internal/tcptest"
 )
 
 // raw sends text to the admin listener, where HOST and TOKEN are its own, and returns the
@@ -55,7 +57,7 @@ func (h *consoleHost) paths(t *testing.T) []string {
 // each line is hosier's own.
 func TestHostileAdminRequests(t *testing.T) {
 	h := startWithConsole(t, "-v")
-	kept := connectThrough(t, h.addr(), listenTCP(t, echoAll))
+	kept := connectThrough(t, h.addr(), tcptest.Listen(t, tcptest.Echo))
 	exchange(t, kept, "before")
 	const bearer = "Authorization: Bearer TOKEN\n"
 	host, evil := "Host: HOST\n", "Host: evil.test\n"

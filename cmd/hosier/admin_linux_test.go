@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"hosier/internal/debiantest"
 	"hosier/internal/sockstest"
+	"hosier/internal/tcptest"
 )
 
 // adminOf waits for the address of the admin listener.
@@ -47,7 +49,7 @@ func ask(t *testing.T, method, url, token, host string) (int, string) {
 // The admin listener tells how hosier is, and changes it for whoever has the token.
 func TestAdmin(t *testing.T) {
 	dir := t.TempDir()
-	echo := listenTCP(t, echoAll)
+	echo := tcptest.Listen(t, tcptest.Echo)
 	h := startConfig(t, dir, "via = \"direct\"\nadmin = \"127.0.0.1:0\"\n[limits]\nconns-per-client = 5\n", 0)
 	url := adminOf(t, h)
 	hello := "\x05\x01\x00" + target(t, echo)
@@ -99,7 +101,7 @@ func TestNotReady(t *testing.T) {
 
 // Of a list of ways out, the one that fails is told to be down, and the list serves.
 func TestHealthOfList(t *testing.T) {
-	echo := listenTCP(t, echoAll)
+	echo := tcptest.Listen(t, tcptest.Echo)
 	h := start(t, "--via", "socks5://127.0.0.1:9", "--via", "direct", "--admin", "127.0.0.1:0", "--state-dir", t.TempDir())
 	url := adminOf(t, h)
 	up := func(way string, want int) bool {
@@ -124,7 +126,7 @@ func TestHealthOfList(t *testing.T) {
 
 // Whoever was told an address here, and asks for that, has looked up nothing elsewhere.
 func TestResolvedHere(t *testing.T) {
-	curl := program(t, "curl", "curl")
+	curl := debiantest.Program(t, "curl", "curl")
 	dns := sockstest.NewDNS(t)
 	dns.Set("told.test", "192.0.2.99")
 	h := start(t, "--unsafe", "refuse", "-v", "--connect-timeout", "300ms", "--dns", dns.Addr)
@@ -145,7 +147,7 @@ func TestResolvedHere(t *testing.T) {
 // listener says so; one that sends the name, or was told the address here, is not.
 func TestLeaks(t *testing.T) {
 	const leak = `program=curl`
-	curl := program(t, "curl", "curl")
+	curl := debiantest.Program(t, "curl", "curl")
 	for _, mode := range []string{"allow", "warn", "refuse"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

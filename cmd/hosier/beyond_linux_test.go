@@ -15,7 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hosier/internal/debiantest"
 	"hosier/internal/sockstest"
+	"hosier/internal/tcptest"
 	"hosier/socks"
 )
 
@@ -63,7 +65,7 @@ func reachable(address, host string) string {
 func TestBeyondLoopback(t *testing.T) {
 	s := newSite(t)
 	var reached atomic.Int32
-	web := listenTCP(t, func(net.Conn) { reached.Add(1) })
+	web := tcptest.Listen(t, func(net.Conn) { reached.Add(1) })
 	_, port, _ := net.SplitHostPort(web)
 	targets := append(notPublic(s, port), ownAddresses(t, port)...)
 	h := s.start(t, "--listen", "0.0.0.0:0", "--listen", "127.0.0.1:0", "--allow-client", "127.0.0.1/32")
@@ -184,9 +186,9 @@ func TestPublicTargets(t *testing.T) {
 	where := func(c net.Conn) {
 		io.WriteString(c, c.LocalAddr().(*net.TCPAddr).IP.String())
 	}
-	serveTCP(t, l, where)
+	tcptest.Serve(t, l, where)
 	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	serveTCP(t, listenBeside(t, "0.0.0.0:"+port, "far", "address add 8.8.4.4/24 dev far", "link set far up"), where)
+	tcptest.Serve(t, listenBeside(t, "0.0.0.0:"+port, "far", "address add 8.8.4.4/24 dev far", "link set far up"), where)
 	dns := sockstest.NewDNS(t)
 	dns.Set("public.hosier.test", "8.8.4.4")
 	dns.Set("mixed.hosier.test", "10.0.0.1", "8.8.4.4")
@@ -244,7 +246,7 @@ func (c client) reach(tb testing.TB, target string) string {
 // programs it starts are in there. The system ends the namespace with the last of them.
 func enterNewNetwork(t *testing.T, commands ...string) {
 	t.Helper()
-	ip := program(t, "ip", "iproute2")
+	ip := debiantest.Program(t, "ip", "iproute2")
 	runtime.LockOSThread() // for good: the thread ends with the test
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Skipf("this test must be root, to make a network of its own: %v", err)
@@ -260,7 +262,7 @@ func enterNewNetwork(t *testing.T, commands ...string) {
 // commands.
 func listenBeside(t *testing.T, address, device string, commands ...string) net.Listener {
 	t.Helper()
-	ip := program(t, "ip", "iproute2")
+	ip := debiantest.Program(t, "ip", "iproute2")
 	var (
 		threads = make(chan int)
 		moved   = make(chan struct{})

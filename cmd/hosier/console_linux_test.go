@@ -17,6 +17,8 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"golang.org/x/crypto/bcrypt"
+
+	"hosier/internal/debiantest"
 )
 
 // signIn opens a page of the console in a browser, by a link.
@@ -56,7 +58,7 @@ func press(t *testing.T, browser context.Context, css string) string {
 // TestConsoleInBrowser is the console as Chromium has it, one for all.
 func TestConsoleInBrowser(t *testing.T) {
 	t.Parallel() // it waits more than it does
-	browser := sharedBrowser(t, nil)
+	browser := debiantest.Chromium(t, nil)
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, context.Context)
@@ -109,7 +111,7 @@ func consoleSignsIn(t *testing.T, browser context.Context) {
 
 // The page names curl while curl looks names up itself, and no longer once it does not.
 func consoleNamesLeaks(t *testing.T, browser context.Context) {
-	curl := program(t, "curl", "curl")
+	curl := debiantest.Program(t, "curl", "curl")
 	h := startWithConsole(t, "--connect-timeout", "300ms")
 	h.signIn(t, browser)
 	if text := browse(t, browser, h.url+"leaks"); strings.Contains(text, "curl") {
@@ -145,7 +147,7 @@ type download struct {
 
 func startDownload(t *testing.T, proxy, user, url string) *download {
 	t.Helper()
-	d := &download{exec.Command(program(t, "curl", "curl"), "-qsS", "-o", "/dev/null", "-x", "socks5h://"+user+":pw@"+proxy, url), make(chan struct{})}
+	d := &download{exec.Command(debiantest.Program(t, "curl", "curl"), "-qsS", "-o", "/dev/null", "-x", "socks5h://"+user+":pw@"+proxy, url), make(chan struct{})}
 	d.cmd.Env = withoutProxies(os.Environ())
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)

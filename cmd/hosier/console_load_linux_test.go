@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hosier/internal/load"
+	"hosier/internal/tcptest"
 	"hosier/socks"
 )
 
@@ -149,7 +150,7 @@ func openCrowd(tb testing.TB, proxy, target string, n int) {
 // benchmark tells; here only a hang is a failure.
 func TestConsoleOfManyConnections(t *testing.T) {
 	h := startWithConsole(t)
-	openCrowd(t, h.addr(), listenTCP(t, echoPlainly), crowdSize)
+	openCrowd(t, h.addr(), tcptest.Listen(t, echoPlainly), crowdSize)
 	for _, path := range []string{"", "connections"} {
 		if took := h.firstByte(t, path); took > patience/3 {
 			t.Errorf("/%s: the first byte took %v", path, took)
@@ -169,7 +170,7 @@ func TestConsoleOfManyConnections(t *testing.T) {
 // BenchmarkConsoleFirstByte has 5,000 connections open. An operation is one page.
 func BenchmarkConsoleFirstByte(b *testing.B) {
 	h := startWithConsole(b)
-	openCrowd(b, h.addr(), listenTCP(b, echoPlainly), crowdSize)
+	openCrowd(b, h.addr(), tcptest.Listen(b, echoPlainly), crowdSize)
 	for _, path := range []string{"", "connections", "connections?sort=-down&limit=500"} {
 		b.Run("/"+path, func(b *testing.B) {
 			var all []time.Duration
@@ -199,7 +200,7 @@ func processorTime(tb testing.TB, pid int) time.Duration {
 // looked at once.
 func BenchmarkConsoleStream(b *testing.B) {
 	h := startWithConsole(b)
-	openCrowd(b, h.addr(), listenTCP(b, echoPlainly), crowdSize)
+	openCrowd(b, h.addr(), tcptest.Listen(b, echoPlainly), crowdSize)
 	for _, about := range []string{"", "about=connections", "about=status&about=history&about=egresses&about=failures&about=leaks"} {
 		b.Run(cmp.Or(about, "none"), func(b *testing.B) {
 			if about != "" {
@@ -221,7 +222,7 @@ func BenchmarkConsoleStream(b *testing.B) {
 // without differ by. An operation is a round of three turns.
 func BenchmarkConsoleOpen(b *testing.B) {
 	h := startWithConsole(b)
-	openCrowd(b, h.addr(), listenTCP(b, echoPlainly), crowdSize)
+	openCrowd(b, h.addr(), tcptest.Listen(b, echoPlainly), crowdSize)
 	o := load.Defaults()
 	o.Modes, o.Rounds, o.Time = []load.Mode{load.Rate}, 1, 2*time.Second
 	server := load.Server{

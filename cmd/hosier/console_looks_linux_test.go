@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"hosier/internal/debiantest"
 )
 
 var screenshotsAfter = flag.Duration("screenshots-after", 0, "with -update-screenshots: let the console's hosier run for so long, so that its charts have something")
@@ -36,7 +38,7 @@ func TestConsoleLooks(t *testing.T) {
 	if *updateScreenshots {
 		s.play(t, *screenshotsAfter)
 	}
-	browser := sharedBrowser(t, nil)
+	browser := debiantest.Chromium(t, nil)
 	s.signIn(t, patiently(t, browser))
 	for _, l := range looks {
 		for _, page := range consolePages {

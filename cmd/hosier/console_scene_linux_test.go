@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"hosier/internal/debiantest"
 	"hosier/internal/sockstest"
 	"hosier/internal/tornet"
 	"hosier/socks"
@@ -261,7 +262,7 @@ func (s *scene) leak(t *testing.T) {
 		"ncat -w 1 --proxy-dns local --proxy-type socks5 --proxy " + s.addr() + " 192.0.2.11 22",
 	} {
 		args := strings.Fields(words)
-		args[0] = program(t, args[0], args[0])
+		args[0] = debiantest.Program(t, args[0], args[0])
 		runProgram(t, "", args...)
 	}
 	if git, err := exec.LookPath("git"); err == nil && *updateScreenshots {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"hosier/internal/debiantest"
+	"hosier/internal/tcptest"
 	"hosier/internal/telemetry"
 )
 
@@ -107,7 +109,7 @@ func consoleExplains(t *testing.T, browser context.Context) {
 // with such a name is none, and refused before it has a name anywhere but in the form.
 func consoleShowsText(t *testing.T, browser context.Context) {
 	const script, image = `<script>window.hacked=1</script>`, `<img/src=x/onerror=hacked=1>`
-	curl := program(t, "curl", "curl")
+	curl := debiantest.Program(t, "curl", "curl")
 	h, _ := startConsoleWith(t, "[log]\nredact = false\nconnections = true\n[[rule]]\nto = \"refused.test\"\nrefuse = \""+script+"\"\n[[rule]]\nvia = \"direct\"\n",
 		"--connect-timeout", "300ms", "--users", usersFile(t, script))
 	h.signIn(t, browser)
@@ -122,7 +124,7 @@ func consoleShowsText(t *testing.T, browser context.Context) {
 		talk(t, dialOrFail(t, h.addr()), login+named(name, 80), 2+2+4)
 	}
 	talk(t, dialOrFail(t, h.addr()), "CONNECT "+script+":80 HTTP/1.1\r\nHost: "+image+"\r\nUser-Agent: "+image+"\r\n\r\n", 12)
-	talk(t, dialOrFail(t, h.addr()), login+target(t, listenTCP(t, func(c net.Conn) { io.Copy(io.Discard, c) })), 2+2+10)
+	talk(t, dialOrFail(t, h.addr()), login+target(t, tcptest.Listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })), 2+2+10)
 
 	seen := ""
 	for _, page := range []string{"", "connections", "connections?user=" + script + "&q=" + script, "egresses", "rules?url=" + script, "leaks", "failures", "config"} {

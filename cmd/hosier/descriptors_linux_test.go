@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hosier/internal/tcptest"
 )
 
 // clients are open connections to hosier that say nothing.
@@ -46,7 +48,7 @@ func exchange(tb testing.TB, c net.Conn, what string) {
 // so once: a shortage that comes back at once is the same one.
 func TestOutOfDescriptors(t *testing.T) {
 	const limit, tries = 40, 6
-	echo := listenTCP(t, echoAll)
+	echo := tcptest.Listen(t, tcptest.Echo)
 	w := newWatch(t)
 	h := startUnder(t, append(w.wrapper, "sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, limit), "sh"),
 		"--max-conns", "1000", "--handshake-timeout", "1h")

@@ -14,7 +14,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"hosier/internal/debiantest"
 	"hosier/internal/sockstest"
+	"hosier/internal/tcptest"
 	"hosier/socks"
 )
 
@@ -22,7 +24,7 @@ import (
 // filters answer for a name that they block is no way there either.
 func TestNoWayToLoopback(t *testing.T) {
 	var reached atomic.Int32
-	_, port, _ := net.SplitHostPort(listenTCP(t, func(net.Conn) { reached.Add(1) }))
+	_, port, _ := net.SplitHostPort(tcptest.Listen(t, func(net.Conn) { reached.Add(1) }))
 	dns := sockstest.NewDNS(t)
 	dns.Set("blocked.hosier.test", "0.0.0.0", "::")
 	file := filepath.Join(t.TempDir(), "hosier.toml")
@@ -108,7 +110,7 @@ func TestSilentDNS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	echo := listenTCP(t, echoAll)
+	echo := tcptest.Listen(t, tcptest.Echo)
 	for _, c := range []struct {
 		name            string
 		files, maxConns string
@@ -173,7 +175,7 @@ func withHosts(t *testing.T, text string) []string {
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return []string{program(t, "unshare", "util-linux"), "-m", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, file}
+	return []string{debiantest.Program(t, "unshare", "util-linux"), "-m", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, file}
 }
 
 // An upstream that turns out to be hosier itself is not used: not once, so that nothing fills up.
@@ -208,7 +210,7 @@ func TestUpstreamIsHosier(t *testing.T) {
 // An upstream's name that a DNS filter blocks does not lead to this host's own services.
 func TestUpstreamIsBlocked(t *testing.T) {
 	var reached atomic.Int32
-	_, port, _ := net.SplitHostPort(listenTCP(t, func(net.Conn) { reached.Add(1) }))
+	_, port, _ := net.SplitHostPort(tcptest.Listen(t, func(net.Conn) { reached.Add(1) }))
 	for _, scheme := range []string{"socks5", "http", "tor"} {
 		h := startUnder(t, withHosts(t, "0.0.0.0 blocked.hosier.test\n"), "--via", scheme+"://blocked.hosier.test:"+port)
 		c, err := (&socks.Dialer{Proxy: h.addr()}).Dial("tcp", "a.hosier.test:80")

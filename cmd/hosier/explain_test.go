@@ -16,6 +16,7 @@ import (
 
 	"hosier/internal/daemon"
 	"hosier/internal/sockstest"
+	"hosier/internal/tcptest"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -44,7 +45,7 @@ func fakeTor(t *testing.T, place string) (address string, asked *sockstest.Egres
 // configuration are all that decides.
 func TestExplainNamesTheMember(t *testing.T) {
 	t.Parallel()
-	echo := listenTCP(t, echoAll)
+	echo := tcptest.Listen(t, tcptest.Echo)
 	a, ofA := fakeTor(t, echo)
 	b, ofB := fakeTor(t, echo)
 	args := []string{"--via", "tor://" + a + "," + b, "--isolate", "destination", "--state-dir", t.TempDir()}
@@ -172,7 +173,7 @@ func TestExplainRefuses(t *testing.T) {
 // clients and targets unless these may be told.
 func TestDecisionIsExplained(t *testing.T) {
 	t.Parallel()
-	echo := listenTCP(t, echoAll)
+	echo := tcptest.Listen(t, tcptest.Echo)
 	a, _ := fakeTor(t, echo)
 	b, _ := fakeTor(t, echo)
 	for _, redact := range []bool{true, false} {

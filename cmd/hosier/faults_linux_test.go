@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"hosier/internal/debiantest"
+	"hosier/internal/tcptest"
 	"hosier/socks"
 )
 
@@ -38,8 +40,8 @@ const (
 // and hosier goes on.
 func TestFaultySystemCalls(t *testing.T) {
 	t.Parallel()
-	strace := program(t, "strace", "strace")
-	echo := listenTCP(t, echoUntilEnd)
+	strace := debiantest.Program(t, "strace", "strace")
+	echo := tcptest.Listen(t, tcptest.Echo)
 	_, port, _ := net.SplitHostPort(echo)
 	h := startUnder(t, []string{"env", "GOMAXPROCS=3"}) // so that there are two loops
 	targets := []string{echo, "localhost:" + port}
@@ -91,8 +93,8 @@ func TestFaultySystemCalls(t *testing.T) {
 // by a signal, which must not pass for silence or for a connection under way. strace does so from the start to the end: what it lets go in the middle
 // of such a wait fails with ENOSYS.
 func TestWaitsInterrupted(t *testing.T) {
-	strace := program(t, "strace", "strace")
-	echo := listenTCP(t, echoUntilEnd)
+	strace := debiantest.Program(t, "strace", "strace")
+	echo := tcptest.Listen(t, tcptest.Echo)
 	trace := filepath.Join(t.TempDir(), "trace")
 	h := startUnder(t, []string{
 		"env", "GOMAXPROCS=3", strace, "-D", "-f", "-qq", "-o", trace,
@@ -102,11 +104,6 @@ func TestWaitsInterrupted(t *testing.T) {
 	if !wasInjected(t, trace) {
 		t.Error("nothing was interrupted")
 	}
-}
-
-func echoUntilEnd(c net.Conn) {
-	io.Copy(c, c)
-	c.(*net.TCPConn).CloseWrite()
 }
 
 // wasInjected reports whether a call failed as it should have.

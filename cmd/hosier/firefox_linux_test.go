@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hosier/internal/debiantest"
 )
 
 // firefox is a running Firefox, and the connection over which Marionette, its remote
@@ -28,7 +30,7 @@ type firefox struct {
 // keep it quiet, and keep no page.
 func newFirefox(t *testing.T, preferences map[string]any) *firefox {
 	t.Helper()
-	path := program(t, "firefox-esr", "firefox-esr")
+	path := debiantest.Program(t, "firefox-esr", "firefox-esr")
 	dir, err := os.MkdirTemp("", "hosier")
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,12 +12,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"hosier/internal/tcptest"
 )
 
 // Without a file a hangup is the end of the terminal: no new clients, and those that are
 // there go on to their end. The second signal ends them.
 func TestHangupWithoutFile(t *testing.T) {
-	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	echo := tcptest.Listen(t, tcptest.Echo)
 	h := start(t)
 	c, err := converse(h.addr(), echo)
 	if err != nil || c == nil {
@@ -38,7 +39,7 @@ func TestHangupWithoutFile(t *testing.T) {
 
 // Where nohup has the signal ignored, it stays so.
 func TestHangupIgnored(t *testing.T) {
-	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	echo := tcptest.Listen(t, tcptest.Echo)
 	h := startUnder(t, []string{"nohup"})
 	if runtime.GOOS == "linux" {
 		// What is below passes also where hosier has yet to notice the signal.
@@ -67,8 +68,8 @@ func TestHangupIgnored(t *testing.T) {
 // Whatever is left of a file that is cut short, a reload sends nothing directly that another
 // proxy was to have.
 func TestReloadOfCutFile(t *testing.T) {
-	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
-	proxy := listenTCP(t, func(c net.Conn) { c.Close() })
+	echo := tcptest.Listen(t, tcptest.Echo)
+	proxy := tcptest.Listen(t, func(c net.Conn) { c.Close() })
 	whole := fmt.Sprintf("# hosier\n[log]\nconnections = true\n[limits]\nconns-per-client = 5000\n[egress.office]\nvia = %q\n[[rule]]\nvia = \"office\"\nport = \"1-65535\"\n",
 		"socks5://"+proxy)
 	file := filepath.Join(t.TempDir(), "hosier.toml")

@@ -10,12 +10,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"hosier/internal/debiantest"
 )
 
 // TestCurl runs curl with each way it has to use a proxy. Those that leave names to the
 // proxy are watched: they must speak to hosier alone.
 func TestCurl(t *testing.T) {
-	curl := program(t, "curl", "curl")
+	curl := debiantest.Program(t, "curl", "curl")
 	s := newSite(t)
 	itself := webName + ":" + s.port + ":127.0.0.1" // curl knows the address
 	for _, tt := range []struct {
@@ -55,7 +57,7 @@ func TestCurl(t *testing.T) {
 
 // TestCurlListeners runs curl against the other kinds of listener.
 func TestCurlListeners(t *testing.T) {
-	curl := program(t, "curl", "curl")
+	curl := debiantest.Program(t, "curl", "curl")
 	t.Run("unix", func(t *testing.T) {
 		s := newSite(t)
 		path := filepath.Join(t.TempDir(), "h.sock")
@@ -80,7 +82,7 @@ func TestCurlListeners(t *testing.T) {
 
 // TestCurlFailures shows that curl understands what goes wrong.
 func TestCurlFailures(t *testing.T) {
-	curl := program(t, "curl", "curl")
+	curl := debiantest.Program(t, "curl", "curl")
 	s := newSite(t)
 	h := s.start(t)
 	refused := "127.0.0.1:1"
@@ -101,7 +103,7 @@ func TestCurlFailures(t *testing.T) {
 
 // TestCurlBody sends a few megabytes there and back, and speaks TLS through the tunnel.
 func TestCurlBody(t *testing.T) {
-	curl := program(t, "curl", "curl")
+	curl := debiantest.Program(t, "curl", "curl")
 	s := newSite(t)
 	server := httptest.NewTLSServer(http.HandlerFunc(serveSite))
 	defer server.Close()
@@ -126,7 +128,7 @@ func TestCurlBody(t *testing.T) {
 // TestCurlLost shows the page that curl gets when it takes hosier for an HTTP proxy that
 // fetches pages.
 func TestCurlLost(t *testing.T) {
-	curl := program(t, "curl", "curl")
+	curl := debiantest.Program(t, "curl", "curl")
 	s := newSite(t)
 	h := s.start(t)
 	got := runProgram(t, "", curl, "-qsS", "-x", "http://"+h.addr(), "http://"+s.host()+"/secret")

@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	netproxy "golang.org/x/net/proxy"
+
+	"hosier/internal/debiantest"
+	"hosier/internal/tcptest"
 )
 
 // python returns a Python that has PySocks. Debian's own comes first: another one may
@@ -21,14 +24,14 @@ func python(tb testing.TB) string {
 			return path
 		}
 	}
-	missing(tb, "PySocks", "python3-socks")
+	debiantest.Missing(tb, "PySocks", "python3-socks")
 	return ""
 }
 
 func TestPySocks(t *testing.T) {
 	python3 := python(t)
 	s := newSite(t)
-	_, port, _ := net.SplitHostPort(listenTCP(t, echoAll))
+	_, port, _ := net.SplitHostPort(tcptest.Listen(t, tcptest.Echo))
 	for _, tt := range []struct {
 		kind, user, password, log string
 		asked                     []string

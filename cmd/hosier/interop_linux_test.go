@@ -1,13 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -15,26 +12,6 @@ import (
 
 	"hosier/internal/sockstest"
 )
-
-// program returns the path of a program that a test runs.
-func program(tb testing.TB, name, debian string) string {
-	tb.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		missing(tb, name, debian)
-	}
-	return path
-}
-
-// missing skips the test for want of a program, but in CI the test fails.
-func missing(tb testing.TB, what, debian string) {
-	tb.Helper()
-	message := fmt.Sprintf("%s is not installed: install Debian's package %s (apt-get install %s)", what, debian, debian)
-	if os.Getenv("CI") == "true" {
-		tb.Fatal(message)
-	}
-	tb.Skip(message)
-}
 
 // The names that the DNS server of a site knows. None of them means anything elsewhere,
 // so a program that looks one up by itself does not get far.

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"hosier/internal/debiantest"
 	"hosier/internal/sockstest"
+	"hosier/internal/tcptest"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -20,9 +22,9 @@ import (
 // TestNcat sends a line to an echo server and ends its input, so that it works only if
 // both directions end one after the other.
 func TestNcat(t *testing.T) {
-	ncat := program(t, "ncat", "ncat")
+	ncat := debiantest.Program(t, "ncat", "ncat")
 	s := newSite(t)
-	_, port, _ := net.SplitHostPort(listenTCP(t, echoAll))
+	_, port, _ := net.SplitHostPort(tcptest.Listen(t, tcptest.Echo))
 	for _, tt := range []struct {
 		name, args, log string
 		asked           []string
@@ -54,7 +56,7 @@ func TestNcat(t *testing.T) {
 // TestProxychains runs curl under proxychains4, which makes up addresses for names, and
 // gives the names to the proxy.
 func TestProxychains(t *testing.T) {
-	proxychains, curl := program(t, "proxychains4", "proxychains4"), program(t, "curl", "curl")
+	proxychains, curl := debiantest.Program(t, "proxychains4", "proxychains4"), debiantest.Program(t, "curl", "curl")
 	s := newSite(t)
 	for _, tt := range []struct {
 		kind, log string
@@ -84,7 +86,7 @@ func TestProxychains(t *testing.T) {
 
 // TestTorResolve runs Debian's tor-resolve against hosier.
 func TestTorResolve(t *testing.T) {
-	torResolve := program(t, "tor-resolve", "tor")
+	torResolve := debiantest.Program(t, "tor-resolve", "tor")
 	s := newSite(t)
 	s.dns.Set("ptr.hosier.test", "192.0.2.80")
 	s.dns.Set("six.hosier.test", "2001:db8::6")
@@ -148,7 +150,7 @@ func farSide(tb testing.TB, s *site) (address string, far *sockstest.Egress) {
 // and connects to that. It takes no address of loopback, so the address is one that
 // exists on the far side alone.
 func TestTorsocks(t *testing.T) {
-	torsocks, curl := program(t, "torsocks", "torsocks"), program(t, "curl", "curl")
+	torsocks, curl := debiantest.Program(t, "torsocks", "torsocks"), debiantest.Program(t, "curl", "curl")
 	s := newSite(t)
 	for _, tt := range []struct {
 		name, args, host string

@@ -26,6 +26,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"hosier/internal/tcptest"
 )
 
 // startConfig runs hosier with a file, whose DIR is a directory of the test, and returns
@@ -85,7 +87,7 @@ const (
 
 // Users of a file are the users of the rules; who is none is told so in each dialect.
 func TestListenerUsers(t *testing.T) {
-	echo, dir := listenTCP(t, echoAll), t.TempDir()
+	echo, dir := tcptest.Listen(t, tcptest.Echo), t.TempDir()
 	for _, name := range []string{"ann", "bob"} {
 		got := runProgram(t, "secret of "+name+"\n", "hosier", "hash-password", "--user", name)
 		if got.code != 0 {
@@ -135,7 +137,7 @@ via = "direct"
 
 // Each kind of listener knows its clients in its own way, and the rules know them.
 func TestListenerKinds(t *testing.T) {
-	echo, dir := listenTCP(t, echoAll), t.TempDir()
+	echo, dir := tcptest.Listen(t, tcptest.Echo), t.TempDir()
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +225,7 @@ via = "direct"
 
 // Beyond its limits a client is told so, and what it gives back it may have again.
 func TestListenerLimits(t *testing.T) {
-	echo, dir := listenTCP(t, echoAll), t.TempDir()
+	echo, dir := tcptest.Listen(t, tcptest.Echo), t.TempDir()
 	h := startConfig(t, dir, "via = \"direct\"\n[limits]\nconns-per-client = 2\n", 0)
 	hello := "\x05\x01\x00" + target(t, echo)
 	one, two := dialOrFail(t, h.addr()), dialOrFail(t, h.addr())
@@ -248,7 +250,7 @@ func TestListenerLimits(t *testing.T) {
 
 // Wrong logins hold one name off, which reply and log say, and not the neighbour at the address.
 func TestLoginHeldOff(t *testing.T) {
-	echo, dir := listenTCP(t, echoAll), t.TempDir()
+	echo, dir := tcptest.Listen(t, tcptest.Echo), t.TempDir()
 	var lines string
 	for _, name := range []string{"ann", "bob"} {
 		hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
@@ -280,7 +282,7 @@ func TestLoginHeldOff(t *testing.T) {
 
 // Whom no allow-client lets in learns nothing of passwords, and gets neither page nor options.
 func TestOutsider(t *testing.T) {
-	echo, dir := listenTCP(t, echoAll), t.TempDir()
+	echo, dir := tcptest.Listen(t, tcptest.Echo), t.TempDir()
 	hash := runProgram(t, "right\n", "hosier", "hash-password", "--user", "ann")
 	if hash.code != 0 {
 		t.Fatal(hash.stderr)
@@ -364,7 +366,7 @@ tls-key = "DIR/key.pem"
 // A limit that comes by a reload counts what was open before, and what ended does not stay
 // counted.
 func TestLimitsByReload(t *testing.T) {
-	echo, dir := listenTCP(t, echoAll), t.TempDir()
+	echo, dir := tcptest.Listen(t, tcptest.Echo), t.TempDir()
 	h := startConfig(t, dir, "via = \"direct\"\n", 0)
 	hello := "\x05\x01\x00" + target(t, echo)
 	open := func() net.Conn {

@@ -3,8 +3,6 @@ package main
 import (
 	"bufio"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"hosier/internal/tcptest"
 )
 
 // startInto runs hosier with a line a connection and its standard error in a small pipe,
@@ -71,7 +71,7 @@ func converseOnce(t *testing.T, h *process, echo string) {
 // there is a line for each connection, or one that counts those that are missing.
 func TestLogNotRead(t *testing.T) {
 	const connections = 2000 // more lines than the queue takes
-	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	echo := tcptest.Listen(t, tcptest.Echo)
 	h, stderr := startInto(t)
 	standing := dialOrFail(t, h.addr())
 	if got := talk(t, standing, "\x05\x01\x00"+target(t, echo), 12); !strings.HasPrefix(got, served+"\x05\x00") {
@@ -109,7 +109,7 @@ func TestLogNotRead(t *testing.T) {
 
 // The end of hosier does not wait for a log that nobody reads.
 func TestLogNotReadAtTheEnd(t *testing.T) {
-	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	echo := tcptest.Listen(t, tcptest.Echo)
 	h, _ := startInto(t)
 	for range 50 {
 		converseOnce(t, h, echo)
@@ -122,7 +122,7 @@ func TestLogNotReadAtTheEnd(t *testing.T) {
 
 // A log whose reader is gone costs lines and nothing else.
 func TestLogClosed(t *testing.T) {
-	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	echo := tcptest.Listen(t, tcptest.Echo)
 	h, stderr := startInto(t)
 	stderr.Close()
 	for range 20 {

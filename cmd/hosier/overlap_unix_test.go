@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,12 +11,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"hosier/internal/tcptest"
 )
 
 // A reload can move a listener to an address that overlaps with its own, in one step and
 // back. Connections go on.
 func TestReloadOverlap(t *testing.T) {
-	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	echo := tcptest.Listen(t, tcptest.Echo)
 	dir := stateDirFor(t)
 	if err := os.Symlink(dir, filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
@@ -76,8 +77,8 @@ func TestReloadOverlap(t *testing.T) {
 // Where the rest of a reload fails, the listener that was closed for it is open again. The
 // message names what has an address.
 func TestReloadOverlapFails(t *testing.T) {
-	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
-	port, taken, file := freePort(t), listenTCP(t, func(c net.Conn) { c.Close() }), filepath.Join(t.TempDir(), "hosier.toml")
+	echo := tcptest.Listen(t, tcptest.Echo)
+	port, taken, file := freePort(t), tcptest.Listen(t, func(c net.Conn) { c.Close() }), filepath.Join(t.TempDir(), "hosier.toml")
 	write := func(listen ...string) {
 		writeFile(t, file, fmt.Sprintf("listen = [%s]\nallow-client = \"127.0.0.0/8\"\n[[rule]]\nto = \"127.0.0.0/8\"\nvia = \"direct\"\n", strings.Join(listen, ", ")))
 	}

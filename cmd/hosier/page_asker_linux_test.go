@@ -9,12 +9,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hosier/internal/debiantest"
 )
 
 // TestPageNamesProgram: a lost program of this host is told that it was it, by whatever
 // listener it came; who speaks for others is not taken for them.
 func TestPageNamesProgram(t *testing.T) {
-	curl := program(t, "curl", "curl")
+	curl := debiantest.Program(t, "curl", "curl")
 	dir := t.TempDir()
 	h := startConfig(t, dir, `
 via = "direct"

@@ -16,6 +16,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"hosier/internal/debiantest"
 	"hosier/internal/page"
 	"hosier/internal/sockstest"
 )
@@ -84,7 +85,7 @@ func checkInBrowser(t *testing.T, browser context.Context, address string) {
 
 // TestPageByCommandLine is the check for programs, and what never leaves hosier.
 func TestPageByCommandLine(t *testing.T) {
-	curl := program(t, "curl", "curl")
+	curl := debiantest.Program(t, "curl", "curl")
 	s := newSite(t)
 	h := s.start(t)
 	url := "http://" + page.CheckName + "/"

@@ -15,6 +15,8 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"hosier/internal/debiantest"
 )
 
 var updateScreenshots = flag.Bool("update-screenshots", false, "take docs/screenshots anew; hosier gets the ports 1080, 1081 and 9180 of 127.0.0.1")
@@ -120,7 +122,7 @@ func takeScreenshot(t *testing.T, browser context.Context, name string) {
 // axeCore fetches the script that finds what keeps people out of a page.
 func axeCore(t *testing.T) string {
 	t.Helper()
-	npm, dir := program(t, "npm", "npm"), t.TempDir()
+	npm, dir := debiantest.Program(t, "npm", "npm"), t.TempDir()
 	cmd := exec.Command(npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", dir, "axe-core@"+axeVersion)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"hosier/internal/debiantest"
 	"hosier/internal/page"
 )
 
@@ -122,7 +123,7 @@ dialects = "connect"
 			}
 			t.Run(r.name, func(t *testing.T) {
 				t.Parallel()
-				program(t, r.program, r.debian)
+				debiantest.Program(t, r.program, r.debian)
 				line := strings.ReplaceAll(r.trial.line, "LINE", fill(r.line, r.name, s))
 				var env []string
 				for _, e := range r.env {
@@ -158,7 +159,7 @@ func fillIn(t *testing.T) func(line, name string, s *side) string {
 	jar := filepath.Join(dir, "program.jar") // keytool's -printcert speaks HTTPS with the settings of any program
 	writeFile(t, jar, string(zipOf(t, map[string]string{"META-INF/MANIFEST.MF": "Manifest-Version: 1.0\nMain-Class: sun.security.tools.keytool.Main\n"})))
 	modules := npmModules(t, "socks-proxy-agent@8.0.5", "https-proxy-agent@7.0.6")
-	gobin := filepath.Dir(program(t, "go", "golang"))
+	gobin := filepath.Dir(debiantest.Program(t, "go", "golang"))
 	return func(line, name string, s *side) string {
 		return regexp.MustCompile(`\b(URL|HOST|FILE|PACKAGE|PORT|PROGRAM(\.jar)?|USER|PASSWORD|NAME|CA|MODULES|GOBIN)\b`).ReplaceAllStringFunc(line, func(word string) string {
 			return map[string]string{
@@ -172,7 +173,7 @@ func fillIn(t *testing.T) func(line, name string, s *side) string {
 func npmModules(t *testing.T, packages ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	got := runProgram(t, "", append([]string{program(t, "npm", "npm"), "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", dir}, packages...)...)
+	got := runProgram(t, "", append([]string{debiantest.Program(t, "npm", "npm"), "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", dir}, packages...)...)
 	if got.code != 0 {
 		t.Fatalf("npm: %s", got.stderr)
 	}
@@ -217,7 +218,7 @@ func TestProgramsPastTheProxy(t *testing.T) {
 		for i, tt := range lines {
 			t.Run(fmt.Sprintf("%d-%s", i, filepath.Base(tt.name)), func(t *testing.T) {
 				t.Parallel()
-				program(t, tt.name, tt.debian)
+				debiantest.Program(t, tt.name, tt.debian)
 				var env []string
 				for _, e := range tt.env {
 					env = append(env, fill(e, nameOf(i), s))

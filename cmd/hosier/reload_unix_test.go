@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hosier/internal/tcptest"
 )
 
 // Connections while the configuration is reloaded again and again: none is lost, and each
@@ -23,7 +25,7 @@ import (
 // after the last reload, and is still served then.
 func TestReloadUnderLoad(t *testing.T) {
 	const connections, reloads, atOnce = 2000, 50, 32
-	echo := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	echo := tcptest.Listen(t, tcptest.Echo)
 	file := filepath.Join(t.TempDir(), "hosier.toml")
 	write := func(text string) {
 		if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
@@ -125,7 +127,7 @@ func introduce(c net.Conn, target string) (welcome bool, err error) {
 // Listeners whose ports the system chooses are told apart by a reload, though they were asked for
 // by the same address.
 func TestReloadKeepsListeners(t *testing.T) {
-	echo, dir := listenTCP(t, func(c net.Conn) { io.Copy(c, c) }), t.TempDir()
+	echo, dir := tcptest.Listen(t, tcptest.Echo), t.TempDir()
 	h := startConfig(t, dir, "via = \"direct\"\n[listener.a]\nlisten = \"127.0.0.1:0\"\n[listener.b]\nlisten = \"127.0.0.1:0\"\n", 2)
 	for reloads := range 3 {
 		for _, address := range h.addrs {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"hosier/internal/tcptest"
 	"hosier/socks"
 )
 
@@ -149,7 +150,7 @@ func (p pattern) read(r io.Reader) error {
 }
 
 func cmdEcho(s script, _ []string) {
-	s.Setenv("ECHO", listenTCP(s, echoAll))
+	s.Setenv("ECHO", tcptest.Listen(s, tcptest.Echo))
 }
 
 func cmdPeer(s script, args []string) {
@@ -163,7 +164,7 @@ func cmdPeer(s script, args []string) {
 			steps = append(steps, step{word[0] == ">", parseBytes(s, word[1:])})
 		}
 	}
-	s.Setenv(args[0], listenTCP(s, func(c net.Conn) {
+	s.Setenv(args[0], tcptest.Listen(s, func(c net.Conn) {
 		for _, step := range steps {
 			if step.write {
 				c.Write(step.bytes.value)

@@ -14,13 +14,14 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"hosier/internal/debiantest"
 	"hosier/internal/sockstest"
+	"hosier/internal/tcptest"
 )
 
 // side is a network namespace in which programs run: this side of a hosier in it. The name
@@ -44,7 +45,7 @@ const (
 func newSide(t *testing.T, web http.Handler, names ...string) *side {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		missing(t, "a user who may make network namespaces", "nothing, but be root")
+		debiantest.Missing(t, "a user who may make network namespaces", "nothing, but be root")
 	}
 	s := &side{dir: t.TempDir(), handler: web}
 	cert, pool := s.certificate(t)
@@ -77,25 +78,10 @@ func newSide(t *testing.T, web http.Handler, names ...string) *side {
 // greet serves clients that see a text and the end.
 func (s *side) greet(t *testing.T, address, text string) {
 	t.Helper()
-	l := listenIn(t, s.pid, address)
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer c.Close()
-				io.WriteString(c, text)
-				c.(*net.TCPConn).CloseWrite()
-				io.Copy(io.Discard, c)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		all.Wait()
+	tcptest.Serve(t, listenIn(t, s.pid, address), func(c net.Conn) {
+		io.WriteString(c, text)
+		c.(*net.TCPConn).CloseWrite()
+		io.Copy(io.Discard, c)
 	})
 }
 
@@ -110,7 +96,7 @@ ip addr add ` + farAddress + `/32 dev lo
 ip addr add ` + lanAddress + `/32 dev lo
 echo ready
 exec cat`
-	cmd := exec.Command(program(t, "unshare", "util-linux"), "--net", "--mount", "sh", "-c", script, "sh", s.dir)
+	cmd := exec.Command(debiantest.Program(t, "unshare", "util-linux"), "--net", "--mount", "sh", "-c", script, "sh", s.dir)
 	cmd.Env = append(os.Environ(), "PATH="+systemPath)
 	var said output
 	cmd.Stderr = &said

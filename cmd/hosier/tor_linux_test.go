@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"hosier/internal/debiantest"
 	"hosier/internal/tornet"
 )
 
@@ -18,8 +19,8 @@ import (
 // watched: none asks any DNS server.
 func TestThroughTor(t *testing.T) {
 	t.Parallel()
-	program(t, "strace", "strace")
-	curl := program(t, "curl", "curl")
+	debiantest.Program(t, "strace", "strace")
+	curl := debiantest.Program(t, "curl", "curl")
 	n := tornet.ForTest(t, tornet.Options{Clients: 1, Onion: true})
 	tor := n.Clients[0].SOCKS
 	for _, scheme := range []string{"socks5", "tor"} {
@@ -89,7 +90,7 @@ func lookUp(t *testing.T, proxy string) {
 
 // TestWatchSeesLookups shows that a hosier which asks a DNS server is caught at it.
 func TestWatchSeesLookups(t *testing.T) {
-	curl := program(t, "curl", "curl")
+	curl := debiantest.Program(t, "curl", "curl")
 	s := newSite(t)
 	w := newWatch(t)
 	h := startUnder(t, w.wrapper, "--via", "direct", "--dns", s.dns.Addr)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"hosier/internal/sockstest"
+	"hosier/internal/tcptest"
 	"hosier/proxy"
 	"hosier/socks"
 )
@@ -16,7 +17,7 @@ import (
 // hungProxy accepts and says nothing. It counts those who come.
 func hungProxy(tb testing.TB) (address string, came *atomic.Int32) {
 	came = new(atomic.Int32)
-	return listenTCP(tb, func(c net.Conn) {
+	return tcptest.Listen(tb, func(c net.Conn) {
 		came.Add(1)
 		io.Copy(io.Discard, c)
 	}), came
@@ -49,7 +50,7 @@ func TestHungMember(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			hung, came := hungProxy(t)
-			live, target := start(t), listenTCP(t, echoAll)
+			live, target := start(t), tcptest.Listen(t, tcptest.Echo)
 			h := start(t, "--via", kind+"://"+hung, "--via", "socks5://"+live.addr(), "--connect-timeout", "2s")
 			for i, want := range first {
 				if got := codeThrough(t, h.addr(), target); got != want {
@@ -83,7 +84,7 @@ func TestLookupFailsOver(t *testing.T) {
 		"with a broken answer": func(c net.Conn) { c.Read(make([]byte, 512)); io.WriteString(c, "HTTP/1.0 400 no\r\n\r\n") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := start(t, "--via", "socks5://"+listenTCP(t, closes), "--via", "socks5://"+live.addr())
+			h := start(t, "--via", "socks5://"+tcptest.Listen(t, closes), "--via", "socks5://"+live.addr())
 			d := &socks.Dialer{Proxy: h.addr()}
 			if ip, err := d.Resolve(t.Context(), "both.test"); err != nil || ip.String() != "127.0.0.1" {
 				t.Errorf("RESOLVE: %v, %v", ip, err)
@@ -106,7 +107,7 @@ func TestEgressNews(t *testing.T) {
 	lines := func(level string) int {
 		return strings.Count(h.log.String(), "level="+level+` msg="egress `)
 	}
-	target := listenTCP(t, echoAll)
+	target := tcptest.Listen(t, tcptest.Echo)
 	for range 5 {
 		if got := codeThrough(t, h.addr(), target); got != socks.GeneralFailure {
 			t.Fatalf("nobody there: %v", got)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hosier/internal/debiantest"
 )
 
 // watch sees what a program does on the network, with strace.
@@ -21,7 +23,7 @@ type watch struct {
 // and besides them those that are named.
 func newWatch(tb testing.TB, calls ...string) *watch {
 	tb.Helper()
-	strace := program(tb, "strace", "strace")
+	strace := debiantest.Program(tb, "strace", "strace")
 	w := &watch{file: filepath.Join(tb.TempDir(), "trace")}
 	// With -D the program that is watched, and not strace, is the child that a test starts.
 	w.wrapper = []string{strace, "-D", "-f", "-qq", "-o", w.file, "-e", "trace=" + strings.Join(append(calls, "%network"), ",")}

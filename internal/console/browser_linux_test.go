@@ -3,8 +3,6 @@ package console
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +10,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"hosier/egress/tor"
+	"hosier/internal/debiantest"
 	"hosier/internal/telemetry"
 )
 
@@ -21,38 +20,7 @@ const patience = time.Minute
 // newBrowser runs Debian's Chromium until the test ends.
 func newBrowser(t *testing.T) context.Context {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		message := "chromium is not installed: install Debian's package chromium (apt-get install chromium)"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(message)
-		}
-		t.Skip(message)
-	}
-	dir, err := os.MkdirTemp("", "hosier")
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.NoFirstRun, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("headless", "new"),
-	}
-	for _, name := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars"} {
-		options = append(options, chromedp.Flag(name, true))
-	}
-	ctx, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
-	tab, closeTab := chromedp.NewContext(ctx)
-	t.Cleanup(func() {
-		if tab.Err() == nil {
-			chromedp.Cancel(tab) // waits until nobody writes to the directory
-		}
-		closeTab()
-		stopAllocator()
-		os.RemoveAll(dir)
-	})
-	if err := chromedp.Do(tab); err != nil {
-		t.Fatalf("start chromium: %v", err)
-	}
-	browser, stopWaiting := context.WithTimeout(tab, patience)
+	browser, stopWaiting := context.WithTimeout(debiantest.Chromium(t, nil), patience)
 	t.Cleanup(stopWaiting)
 	return browser
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"hosier/internal/debiantest"
 	"math"
 	"os"
 	"os/exec"
@@ -77,14 +78,7 @@ import("data:text/javascript;base64," + input.script).then((w) => process.stdout
 
 // The script writes what the server does.
 func TestScriptAgrees(t *testing.T) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		message := "node is not installed: install Debian's package nodejs (apt-get install nodejs)"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(message)
-		}
-		t.Skip(message)
-	}
+	node := debiantest.Program(t, "node", "nodejs")
 	script, err := web.ReadFile("web/words.js")
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"hosier/egress"
 	"hosier/internal/console"
 	"hosier/internal/policy"
+	"hosier/internal/tcptest"
 	"hosier/socks"
 )
 
@@ -34,7 +35,7 @@ func TestExplainIsServe(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	up := listenTCP(t, func(c net.Conn) { io.Copy(c, c) })
+	up := tcptest.Listen(t, tcptest.Echo)
 	answered, refused := 0, 0
 	for range agreeConfigs {
 		text := randomConfig(random, up)

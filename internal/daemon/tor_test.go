@@ -10,17 +10,17 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 
 	"hosier/egress/tor"
 	"hosier/internal/config"
+	"hosier/internal/tcptest"
 )
 
 // A tor is known by its greeting; what else listens there is not one.
 func TestFindTor(t *testing.T) {
 	says := func(text string) string {
-		return listenTCP(t, func(c net.Conn) {
+		return tcptest.Listen(t, func(c net.Conn) {
 			io.ReadFull(c, make([]byte, 3))
 			io.WriteString(c, text)
 		})
@@ -101,32 +101,4 @@ func TestNoStateDirectory(t *testing.T) {
 	if dir, err := StateDirPath(""); err != nil || dir != filepath.FromSlash("/home/ann/.local/state/hosier") {
 		t.Errorf("got %s, %v", dir, err)
 	}
-}
-
-// listenTCP serves each connection to a port of 127.0.0.1 until the test ends, and
-// returns the address.
-func listenTCP(tb testing.TB, serve func(net.Conn)) string {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer c.Close()
-				serve(c)
-			})
-		}
-	})
-	tb.Cleanup(func() {
-		l.Close()
-		all.Wait()
-	})
-	return l.Addr().String()
 }

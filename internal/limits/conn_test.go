@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"hosier/internal/tcptest"
 )
 
 // endless is a connection that always has something and takes everything, at once.
@@ -311,20 +313,7 @@ func TestWrapper(t *testing.T) {
 // The real thing: nothing is lost, and the end of one way leaves the other open.
 func TestOverTCP(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	go func() {
-		c, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		io.Copy(c, c)
-	}()
-	bare, err := net.Dial("tcp", listener.Addr().String())
+	bare, err := net.Dial("tcp", tcptest.Listen(t, tcptest.Echo))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,11 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+
+	"hosier/internal/debiantest"
 )
 
 // evaluate runs FindProxyForURL for each URL in a JavaScript engine where every function
@@ -44,14 +45,7 @@ type run struct {
 // evaluateAll returns what each script says about each of its hosts.
 func evaluateAll(t *testing.T, runs ...run) (results [][]string) {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		message := "node is not installed: install Debian's package nodejs (apt-get install nodejs)"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(message)
-		}
-		t.Skip(message)
-	}
+	node := debiantest.Program(t, "node", "nodejs")
 	input, err := json.Marshal(runs)
 	if err != nil {
 		t.Fatal(err)

@@ -2,10 +2,13 @@ package relay
 
 import (
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hosier/internal/tcptest"
 )
 
 // A relay that lasts finds out that its server is gone, though nobody asks for that when it
@@ -13,7 +16,7 @@ import (
 func TestKeepAlive(t *testing.T) {
 	e := &Engine{Loops: 1}
 	defer e.Close()
-	echo := echoServer(t)
+	echo := netip.MustParseAddrPort(tcptest.Listen(t, tcptest.Echo))
 	started, ended := make(chan *Relay), make(chan Result)
 	address := frontend(t, e, func(c net.Conn) {
 		server, _, err := Connect(c, echo, time.Now().Add(patience))
@@ -62,7 +65,7 @@ func TestKeepAlive(t *testing.T) {
 func TestKeeperHoldsNobodyUp(t *testing.T) {
 	e := &Engine{Loops: 1}
 	defer e.Close()
-	echo := echoServer(t)
+	echo := netip.MustParseAddrPort(tcptest.Listen(t, tcptest.Echo))
 	started := make(chan *Relay)
 	address := frontend(t, e, func(c net.Conn) {
 		server, _, err := Connect(c, echo, time.Now().Add(patience))

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hosier/internal/tcptest"
 )
 
 // startFromTask starts the relay of p as a task does that has come to it, with its own
@@ -89,31 +91,6 @@ func visitor(t *testing.T, address string) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// echoServer is a server that returns what it gets, until the test ends.
-func echoServer(t *testing.T) netip.AddrPort {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer c.Close()
-				io.Copy(c, c)
-				c.(*net.TCPConn).CloseWrite()
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); all.Wait() })
-	return l.Addr().(*net.TCPAddr).AddrPort()
-}
-
 // A conversation in a loop leads to a relay there, to one that began outside, or nowhere;
 // nothing of it is left.
 func TestFront(t *testing.T) {
@@ -125,7 +102,7 @@ func TestFront(t *testing.T) {
 
 func testFront(t *testing.T) {
 	const clients = 200
-	target := echoServer(t)
+	target := netip.MustParseAddrPort(tcptest.Listen(t, tcptest.Echo))
 	e := &Engine{Loops: 2}
 	t.Cleanup(func() { e.Close() })
 	var leavers counter
@@ -450,7 +427,7 @@ func TestReset(t *testing.T) {
 // Closing an engine closes the sockets of tasks under their feet: whatever these ask of one
 // must not be asked of a number that may be another's by then. The race detector sees it.
 func TestFrontClosedWhileConnecting(t *testing.T) {
-	target := echoServer(t)
+	target := netip.MustParseAddrPort(tcptest.Listen(t, tcptest.Echo))
 	for range 10 {
 		e := &Engine{Loops: 2}
 		connected := make(chan struct{}, 4)
@@ -543,7 +520,7 @@ func talkInFile(t *testing.T, _ *Engine, c net.Conn, far *net.TCPConn) {
 }
 
 func relayOfFile(t *testing.T, e *Engine, c net.Conn, far *net.TCPConn) {
-	target := echoServer(t)
+	target := netip.MustParseAddrPort(tcptest.Listen(t, tcptest.Echo))
 	server, err := net.Dial("tcp", target.String())
 	if err != nil {
 		t.Error(err)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"hosier/egress"
+	"hosier/internal/tcptest"
 	"hosier/proxy"
 	"hosier/resolver"
 	"hosier/socks"
@@ -72,23 +73,9 @@ func serve(tb testing.TB, address, greeting string) uint16 {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer c.Close()
-				io.WriteString(c, greeting)
-				io.Copy(c, c)
-			})
-		}
-	})
-	tb.Cleanup(func() {
-		l.Close()
-		all.Wait()
+	tcptest.Serve(tb, l, func(c net.Conn) {
+		io.WriteString(c, greeting)
+		tcptest.Echo(c)
 	})
 	return l.Addr().(*net.TCPAddr).AddrPort().Port()
 }
