@@ -40,14 +40,18 @@ func TestConsoleLooks(t *testing.T) {
 	}
 	browser := debiantest.Chromium(t, nil)
 	s.signIn(t, patiently(t, browser))
-	for _, l := range looks {
-		for _, page := range consolePages {
+	for _, page := range consolePages {
+		for i, l := range looks {
 			t.Run(page.name+"/"+l.name, func(t *testing.T) {
-				path := page.path
-				if page.name == "rules" {
-					path += url.QueryEscape(s.lan)
+				browser := patiently(t, browser)
+				if i == 0 || *updateScreenshots { // else what is open changes with the screen
+					path := page.path
+					if page.name == "rules" {
+						path += url.QueryEscape(s.lan)
+					}
+					s.visit(t, browser, l.width, l.dark, path)
 				}
-				s.look(t, patiently(t, browser), l.width, l.dark, path, axe, func(browser context.Context) {
+				if *updateScreenshots {
 					height := page.height
 					if l.name == "phone" {
 						height = page.phone
@@ -57,7 +61,8 @@ func TestConsoleLooks(t *testing.T) {
 						inBrowser(t, browser, chromedp.Evaluate[chromedp.Void](`document.querySelector("details").open = true`))
 					}
 					takeScreenshot(t, browser, "console-"+page.name+"-"+l.name+".png")
-				})
+				}
+				judge(t, browser, l.width, l.dark, axe)
 			})
 		}
 	}
@@ -71,19 +76,21 @@ func wide(width int64) int64 {
 	return width
 }
 
-// look opens a page, has its picture taken if these are to be made anew, and judges it.
-func (s *scene) look(t *testing.T, browser context.Context, width int64, dark bool, path, axe string, picture func(context.Context)) {
+// visit opens a page, and waits until it shows what goes on.
+func (s *scene) visit(t *testing.T, browser context.Context, width int64, dark bool, path string) {
+	t.Helper()
 	inBrowser(t, browser, look(wide(width), 900, dark))
-	text := browse(t, browser, s.url+path)
-	if strings.Contains(text, "hunter2") {
+	if strings.Contains(browse(t, browser, s.url+path), "hunter2") {
 		t.Error("the page has a password")
 	}
 	if path != "config" {
 		awaitPage(t, browser, `document.getElementById("state").dataset.state == "live"`)
 	}
-	if *updateScreenshots {
-		picture(browser)
-	}
+}
+
+// judge looks at the page that is open.
+func judge(t *testing.T, browser context.Context, width int64, dark bool, axe string) {
+	t.Helper()
 	inBrowser(t, browser, chromedp.Evaluate[chromedp.Void](`for (const d of document.querySelectorAll("details")) d.open = true`))
 	for _, w := range []int64{width, wide(width)} {
 		inBrowser(t, browser, look(w, 900, dark))
@@ -91,7 +98,7 @@ func (s *scene) look(t *testing.T, browser context.Context, width int64, dark bo
 			t.Errorf("the page is %d wide, the screen %d", got, w)
 		}
 	}
-	accessible(t, browser, axe)
+	accessible(t, browser, axe, dark)
 }
 
 // play lets the scene go on.
