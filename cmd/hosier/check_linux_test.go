@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -77,7 +76,7 @@ func strict(preferences map[string]any) map[string]any {
 // firefoxWith sets f up.
 func firefoxWith(f *firefox, preferences map[string]any) func(*testing.T) someBrowser {
 	return func(t *testing.T) someBrowser {
-		f.set(t, strict(preferences))
+		f.set(t, strict(preferences), "ann", "secret")
 		return inFirefox{f}
 	}
 }
@@ -172,8 +171,8 @@ via = "direct"
 			if strings.Contains(tt.name, "pac") { // a browser without its file would go direct
 				await(t, "the browser to load its file", func() bool { return len(pageLine.FindAllString(h.log.String(), -1)) > visits })
 			}
-			if tt.dialect != "SOCKS5" {
-				logIn(t, b, tt.at)
+			if c, ok := b.(inChromium); ok && tt.dialect != "SOCKS5" {
+				logIn(t, c.tab)
 			}
 			// Typed, the address opens nowhere: a browser asks for it as if a web page had.
 			if err := b.open("http://" + page.CheckName + "/"); tt.dialect == "SOCKS5" && err == nil {
@@ -198,19 +197,10 @@ via = "direct"
 	}
 }
 
-// logIn has the browser log in at the proxy as ann, as it does for who knows the password.
-func logIn(t *testing.T, b someBrowser, proxy string) {
+// logIn has Chromium log in at the proxy as ann, as it does for who knows the password.
+func logIn(t *testing.T, tab context.Context) {
 	t.Helper()
-	if f, ok := b.(inFirefox); ok {
-		host, port, _ := strings.Cut(proxy, ":")
-		n, err := strconv.Atoi(port)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.logIn(t, host, n, "ann", "secret")
-		return
-	}
-	tab, yes := b.(inChromium).tab, true
+	yes := true
 	answer := func(do func(context.Context, *chromedp.Target) (cdp.Empty, error)) {
 		go chromedp.Run(tab, chromedp.Action[cdp.Empty](do)) // Listen's function must not wait; the page shows whether it worked
 	}

@@ -175,28 +175,31 @@ func (f *firefox) text(t *testing.T) string {
 	return f.script(t, "return document.body.innerText")
 }
 
-// logIn has Firefox know the login of an HTTP proxy at an IP address and a port, as it does
-// once a person has typed it into the dialog that a 407 opens.
-func (f *firefox) logIn(t *testing.T, host string, port int, user, password string) {
-	t.Helper()
-	f.chrome(t, `Cc["@mozilla.org/network/http-auth-manager;1"].getService(Ci.nsIHttpAuthManager)
-		.setAuthIdentity("http", arguments[0], arguments[1], "basic", "hosier", "", "", arguments[2], arguments[3]);`, host, port, user, password)
-}
-
 // set gives Firefox these preferences of its proxy in place of those that it has, as a person
-// does in its settings, and lets it forget what it has learned by others.
-func (f *firefox) set(t *testing.T, preferences map[string]any) {
+// does in its settings, and the login of that proxy, if it is one of HTTP, as one that was typed
+// into the dialog that a 407 opens. It goes on in a tab of its own, where no event of an earlier
+// page arrives.
+func (f *firefox) set(t *testing.T, preferences map[string]any, user, password string) {
 	t.Helper()
-	f.chrome(t, `const proxy = Services.prefs.getBranch("network.proxy.");
-		for (const [name, value] of Object.entries(arguments[0])) {
+	var tab struct{ Handle string }
+	f.do(t, "WebDriver:NewWindow", map[string]any{"type": "tab"}, &tab)
+	f.do(t, "WebDriver:SwitchToWindow", map[string]any{"handle": tab.Handle}, nil)
+	// In one turn of its loop: a request of Firefox's own may come at any time.
+	f.chrome(t, `const [all, user, password] = arguments;
+		for (const tab of [...gBrowser.tabs]) if (tab != gBrowser.selectedTab) gBrowser.removeTab(tab);
+		if ("network.proxy.http" in all) {
+			Cc["@mozilla.org/network/http-auth-manager;1"].getService(Ci.nsIHttpAuthManager).setAuthIdentity(
+				"http", all["network.proxy.http"], all["network.proxy.http_port"], "basic", "hosier", "", "", user, password);
+		}
+		const proxy = Services.prefs.getBranch("network.proxy.");
+		for (const [name, value] of Object.entries(all)) {
 			if (typeof value == "boolean") Services.prefs.setBoolPref(name, value);
 			else if (typeof value == "number") Services.prefs.setIntPref(name, value);
 			else Services.prefs.setStringPref(name, value);
 		}
 		for (const name of proxy.getChildList("")) {
-			if (!(proxy.root + name in arguments[0])) proxy.clearUserPref(name);
+			if (!(proxy.root + name in all)) proxy.clearUserPref(name);
 		}
-		Cc["@mozilla.org/network/http-auth-manager;1"].getService(Ci.nsIHttpAuthManager).clearAll();
 		Services.dns.clearCache(true);
-		Services.obs.notifyObservers(null, "net:prune-all-connections");`, preferences)
+		Services.obs.notifyObservers(null, "net:prune-all-connections");`, preferences, user, password)
 }
