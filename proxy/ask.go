@@ -25,6 +25,19 @@ func (r reply) close() {
 	}
 }
 
+// grant calls Grant, and closes the target if that panics.
+func (r reply) grant(p Pending) (client net.Conn, early []byte, err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			r.close()
+		}
+	}()
+	client, early, err = p.Grant(r.bound)
+	returned = true
+	return client, early, err
+}
+
 // ask is where a command meets the egress of its route.
 func (p *Policy) ask(ctx context.Context, c *conn) (got reply, err error) {
 	x, start := c.x, time.Now()

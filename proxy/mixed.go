@@ -53,6 +53,7 @@ func (s *Server) serveMixed(ctx context.Context, c *conn) {
 		c.finish(m.ses, err)
 		return
 	}
+	c.x.pending = m
 	s.answer(ctx, c, m.Policy, m, err)
 }
 

@@ -51,7 +51,10 @@ func (c *conn) abandon(value any) {
 	case x.pending != nil:
 		ses.Status = socks.GeneralFailure
 		x.pending.Refuse(ses.Status, err)
-	case x.client != nil:
+	case x.client == nil:
+	case x.granted: // as end does
+		relay.Reset(x.client)
+	default:
 		x.client.Close()
 	}
 }

@@ -165,6 +165,57 @@ func TestPanicInServeConn(t *testing.T) {
 	}
 }
 
+// A request of ServeRequest gets its reply, wherever the panic is.
+func TestPanicInServeRequest(t *testing.T) {
+	for how, act := range map[string]func(){"panic": func() { panic(errOfTest) }, "goexit": runtime.Goexit} {
+		for _, where := range []string{"PolicyFor", "Admit", "Route"} {
+			t.Run(how+"/"+where, func(t *testing.T) {
+				var events []string
+				trap := &trap{where: where, act: act}
+				trap.armed.Store(true)
+				s := &proxy.Server{PolicyFor: trap.policyFor(nil), Log: slog.New(slog.DiscardHandler)}
+				p := newPending(&events, socks.Connect, "a.test:80")
+				served := make(chan struct{})
+				go func() {
+					defer close(served)
+					s.ServeRequest(t.Context(), p)
+				}()
+				<-served
+				checkEvents(t, events, "refuse")
+				if p.status != socks.GeneralFailure || !errors.Is(p.cause, proxy.ErrPanic) || s.Open() != 0 {
+					t.Errorf("refused with %v, %v; %d are open", p.status, p.cause, s.Open())
+				}
+			})
+		}
+	}
+}
+
+// The connection to the target is closed if the one to the client panics when it is granted.
+func TestPanicInGrant(t *testing.T) {
+	for how, act := range map[string]func(){"panic": func() { panic(errOfTest) }, "goexit": runtime.Goexit} {
+		t.Run(how, func(t *testing.T) {
+			near, far := net.Pipe()
+			closed := make(chan *proxy.Session, 1)
+			s := &proxy.Server{Closed: func(ses *proxy.Session) { closed <- ses }, Log: slog.New(slog.DiscardHandler)}
+			s.Policy.Prepare = func(_ context.Context, _ *proxy.Session, c net.Conn) (net.Conn, error) {
+				return &repliedConn{Conn: c, replied: act}, nil
+			}
+			c := connect(t, sockstest.Serve(t, s, connEgress{Conn: far}))
+			c.send(join([]byte{5, 1, 0}, connect5("x.test", 1)))
+			if got, err := io.ReadAll(c); err == nil {
+				t.Errorf("the client got % x and an end in order", got)
+			}
+			if ses := <-closed; !errors.Is(ses.Err, proxy.ErrPanic) {
+				t.Errorf("Err of the session is %v", ses.Err)
+			}
+			near.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if _, err := near.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("the target has %v", err)
+			}
+		})
+	}
+}
+
 // A connection that an egress returned panics while it is relayed.
 func TestPanicInRelay(t *testing.T) {
 	closed := make(chan *proxy.Session, 1)

@@ -43,6 +43,7 @@ func (s *Server) ServeRequest(ctx context.Context, p Pending) {
 		p.Refuse(socks.GeneralFailure, ErrServerClosed)
 		return
 	}
+	c.x.pending = p
 	s.guard(c, func() {
 		ses := &c.x.session
 		policy := s.policy(ses)
@@ -63,7 +64,7 @@ func (s *Server) ServeRequest(ctx context.Context, p Pending) {
 func (s *Server) answer(ctx context.Context, c *conn, policy *Policy, p Pending, err error) {
 	x, r := c.x, p.Request()
 	ses := &x.session
-	ses.Request, ses.Handshake, x.pending = r, time.Since(ses.Start), p
+	ses.Request, ses.Handshake = r, time.Since(ses.Start)
 	c.publish()
 	var got reply
 	if err == nil {
@@ -82,7 +83,7 @@ func (s *Server) answer(ctx context.Context, c *conn, policy *Policy, p Pending,
 	if got.target != nil {
 		c.setGranted()
 	}
-	client, early, err := p.Grant(got.bound) // or this one
+	client, early, err := got.grant(p) // or this one
 	if err != nil {
 		err = fmt.Errorf("reply: %w: %w", ErrClientLeft, err)
 	}
