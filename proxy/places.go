@@ -29,7 +29,8 @@ type place struct {
 	refused      bool // it has none
 	untold       bool // nor counts among those that will be told so
 	unidentified bool
-	client, user bool // it counts in the share of its client, of its user
+	client       bool   // it counts in the share of its client
+	user         string // in whose share it counts, "" if in none
 }
 
 // enter gives a new connection a place, or none if all are taken. s.mu is held.
@@ -85,39 +86,59 @@ func (s *Server) share(p *place, ses *Session) error {
 		return fmt.Errorf("%w: more than %d", ErrFull, s.MaxConns)
 	}
 	free := s.MaxConns - s.places.taken + 1 // before this one
-	claim := func(counted *bool, party fair.Party) error {
-		if *counted {
-			return nil
-		}
+	claim := func(party fair.Party) error {
 		if !s.places.shares.Admits(party, free, s.MaxConns/reserve) {
 			return fmt.Errorf("%w: the last places are for others than those that have most of %d", ErrFull, s.MaxConns)
 		}
 		s.places.shares.Add(party)
-		*counted = true
 		return nil
 	}
-	if err := claim(&p.client, fair.OfClient(ses.Client.Addr())); err != nil || ses.User == "" {
+	if !p.client {
+		if err := claim(fair.OfClient(ses.Client.Addr())); err != nil {
+			return err
+		}
+		p.client = true
+	}
+	if ses.User == p.user {
+		return nil
+	}
+	s.leaveUser(p) // Prepare and Verify may find another than Identify
+	if ses.User == "" {
+		return nil
+	}
+	if err := claim(fair.OfUser(ses.User)); err != nil {
 		return err
 	}
-	return claim(&p.user, fair.OfUser(ses.User))
+	p.user = ses.User
+	return nil
+}
+
+func (s *Server) leaveUser(p *place) {
+	if p.user != "" {
+		s.places.shares.Remove(fair.OfUser(p.user))
+		p.user = ""
+	}
 }
 
 // refuse takes the place of a connection that will be refused, and reports whether it may
-// stay to be told so. Without, it is to be closed at once.
+// stay to be told so. Where too many others do, it keeps its place to its end, which is to come
+// at once unless its request is known.
 func (s *Server) refuse(p *place, ses *Session, told bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !p.refused {
-		s.leave(p, ses)
-		p.refused = true
-		if s.places.refused >= refusals || !told {
-			p.untold = true
-		} else {
-			s.places.refused++
-		}
-		s.room.Broadcast()
+	switch {
+	case p.refused:
+		return told && !p.untold
+	case told && s.places.refused >= refusals:
+		return false
 	}
-	return told && !p.untold
+	s.leave(p, ses)
+	p.refused, p.untold = true, !told
+	if told {
+		s.places.refused++
+	}
+	s.room.Broadcast()
+	return told
 }
 
 // leave gives back what a connection has of the places. s.mu is held.
@@ -133,16 +154,18 @@ func (s *Server) leave(p *place, ses *Session) {
 	if p.client {
 		s.places.shares.Remove(fair.OfClient(ses.Client.Addr()))
 	}
-	if p.user {
-		s.places.shares.Remove(fair.OfUser(ses.User))
-	}
+	s.leaveUser(p)
 	*p = place{}
 }
 
 // ended gives back what a connection had that has ended. s.mu is held.
 func (s *Server) ended(c *conn, ses *Session) {
 	if c.isRelay() { // share was asked for it, and its exchange may be another's by now
-		s.leave(&place{client: s.MaxConns > 0, user: s.MaxConns > 0 && ses.User != ""}, ses)
+		p := place{}
+		if s.MaxConns > 0 {
+			p = place{client: true, user: ses.User}
+		}
+		s.leave(&p, ses)
 		s.stages.count[inRelay].Add(-1)
 		return
 	}

@@ -44,14 +44,14 @@ func TestPlacesAreGivenBack(t *testing.T) {
 				s.awaitIdentity(p)
 			}
 		case 2:
-			if p.client && !p.user && !p.refused {
+			if p.client && !p.refused {
 				c.ses.User = fmt.Sprint(r.IntN(4))
 				if s.share(p, c.ses) != nil {
 					c.ses.User = ""
 				}
 			}
 		case 3:
-			if p.client && !p.refused && (p.user || c.ses.User == "") {
+			if p.client && !p.refused && p.user == c.ses.User {
 				s.identified(p)
 				c.c.packed.start = time.Now()
 				s.stages.move(inHandshake, inRelay)

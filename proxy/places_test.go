@@ -172,6 +172,93 @@ func TestSharesOfPlaces(t *testing.T) {
 	}
 }
 
+// A connection counts for the user that its client has shown to be at last, and for nobody
+// once it has ended.
+func TestShareFollowsTheUser(t *testing.T) {
+	const most = 32 // of which 2 are the reserve
+	w := sockstest.NewWorld(t)
+	var who clients
+	var users atomic.Pointer[[2]string] // of the peer and of a certificate
+	s := &proxy.Server{MaxConns: most, Policy: proxy.Policy{
+		Identify: func(_ context.Context, ses *proxy.Session, _ net.Conn) error {
+			ses.User = users.Load()[0]
+			return who.identify(nil, ses, nil)
+		},
+		Prepare: func(_ context.Context, ses *proxy.Session, c net.Conn) (net.Conn, error) {
+			ses.User = users.Load()[1]
+			return c, nil
+		},
+	}}
+	address := sockstest.Serve(t, s, w.Direct())
+	served := 0
+	serve := func(peer, certificate string) (client, byte) {
+		served++
+		who.are(fmt.Sprintf("192.0.2.%d", served))
+		users.Store(&[2]string{peer, certificate})
+		c := connect(t, address)
+		c.send(join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)))
+		c.expect([]byte{5, 0, 5})
+		code := make([]byte, 1)
+		io.ReadFull(c, code)
+		return c, code[0]
+	}
+	for range most {
+		c, _ := serve("ann", "bob")
+		c.Close()
+		await(t, "the connection to end", func() bool { return s.Open() == 0 })
+	}
+	for i := range most - 2 {
+		serve(fmt.Sprint(i), fmt.Sprint(i))
+	}
+	if _, code := serve("ann", "ann"); code != 0 {
+		t.Errorf("a user without connections got %d, and none of the last places", code)
+	}
+}
+
+// Those who are refused when their request is known are answered, and bounded as well.
+func TestRefusedUsersAreBounded(t *testing.T) {
+	const most, many = 64, 180
+	w := sockstest.NewWorld(t)
+	var next atomic.Uint32
+	s := &proxy.Server{MaxConns: most, Policy: proxy.Policy{
+		Identify: func(_ context.Context, ses *proxy.Session, _ net.Conn) error {
+			n := next.Add(1)
+			ses.Client = netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(n >> 8), byte(n)}), 1)
+			return nil
+		},
+		Verify: func(_ *proxy.Session, a socks.Auth) (string, error) { return a.User, nil },
+	}}
+	address := sockstest.Serve(t, s, w.Direct())
+	var peak atomic.Int64
+	codes := make(chan byte, many)
+	for range many {
+		go func() {
+			code := []byte{0xFF}
+			defer func() { codes <- code[0] }()
+			c := connect(t, address)
+			c.send(join([]byte{5, 1, 2, 1, 3}, []byte("ann"), []byte{1, 'x'}, connect5("echo.test", w.Echo)))
+			c.expect([]byte{5, 2, 1, 0, 5})
+			io.ReadFull(c, code)
+			n := int64(s.Open())
+			for old := peak.Load(); n > old && !peak.CompareAndSwap(old, n); old = peak.Load() {
+			}
+		}()
+	}
+	granted := 0
+	for range many {
+		switch <-codes {
+		case 0:
+			granted++
+		case 1:
+		default:
+			t.Error("neither granted nor refused")
+		}
+	}
+	if n := peak.Load(); n > most+32+1 || granted == 0 || granted == many { // each loop may accept one at a time
+		t.Errorf("%d were open at once, %d were granted", n, granted)
+	}
+}
+
 // Connections whose clients are not known yet count for nobody, and cannot be all.
 func TestUnidentifiedAreBounded(t *testing.T) {
 	const most = 8
