@@ -34,29 +34,28 @@ func TestPage(t *testing.T) {
 	const canary = "c4n4ry"
 	for name, c := range map[string]struct {
 		request string
-		kind    string
 		says    string // and the code, where it is not 501
 	}{
-		"visit":             {"GET /" + canary + " HTTP/1.1\r\nHost: 127.0.0.1:1080\r\n" + browser + "\r\n", "text/html", "Your program spoke plain HTTP to it"},
-		"visit from itself": {"GET / HTTP/1.1\r\nSec-Fetch-Site: same-origin\r\n" + browser + "\r\n", "text/html", "SOCKS"},
-		"typed address":     {"GET / HTTP/1.1\r\nSec-Fetch-Site: none\r\n" + browser + "\r\n", "text/html", "SOCKS"},
-		"HTTP proxy":        {"GET http://" + canary + ".test/ HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\n" + browser + "\r\n", "text/html", "plain HTTP proxy"},
-		"curl":              {"GET http://example.test/ HTTP/1.1\r\nUser-Agent: curl/" + canary + "\r\nAccept: */*\r\n\r\n", "text/plain", "plain HTTP proxy"},
-		"POST":              {"POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\n" + canary, "text/plain", "socks5h://" + address},
-		"HTTP/0.9 manners":  {"GET /\r\n\r\n", "text/plain", "SOCKS"},
-		"DELETE":            {"DELETE / HTTP/1.1\r\n\r\n", "text/plain", "SOCKS"},
-		"lower case":        {"get / HTTP/1.1\r\n\r\n", "text/plain", "SOCKS"},
-		"line feeds alone":  {"GET / HTTP/1.0\n\n", "text/plain", "SOCKS"},
-		"no end":            {"GET / HTTP/1.1\r\nHost: " + canary, "text/plain", "SOCKS"},
-		"not even a line":   {"G" + canary, "text/plain", "SOCKS"},
-		"too long":          {"GET http://a.test/" + strings.Repeat(canary, 2000) + " HTTP/1.1\r\n\r\n", "text/plain", "HTTP/1.1 431 "},
-		"too long, browser": {"GET / HTTP/1.1\r\n" + browser + "Cookie: " + strings.Repeat(canary, 2000) + "\r\n\r\n", "text/html", "HTTP/1.1 431 "},
-		"PRI":               {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "text/plain", "SOCKS"},
+		"visit":             {"GET /" + canary + " HTTP/1.1\r\nHost: 127.0.0.1:1080\r\n" + browser + "\r\n", "Your program spoke plain HTTP to it"},
+		"visit from itself": {"GET / HTTP/1.1\r\nSec-Fetch-Site: same-origin\r\n" + browser + "\r\n", "SOCKS"},
+		"typed address":     {"GET / HTTP/1.1\r\nSec-Fetch-Site: none\r\n" + browser + "\r\n", "SOCKS"},
+		"HTTP proxy":        {"GET http://" + canary + ".test/ HTTP/1.1\r\nSec-Fetch-Site: cross-site\r\n" + browser + "\r\n", "plain HTTP proxy"},
+		"curl":              {"GET http://example.test/ HTTP/1.1\r\nUser-Agent: curl/" + canary + "\r\nAccept: */*\r\n\r\n", "plain HTTP proxy"},
+		"POST":              {"POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\n" + canary, "socks5h://" + address},
+		"HTTP/0.9 manners":  {"GET /\r\n\r\n", "SOCKS"},
+		"DELETE":            {"DELETE / HTTP/1.1\r\n\r\n", "SOCKS"},
+		"lower case":        {"get / HTTP/1.1\r\n\r\n", "SOCKS"},
+		"line feeds alone":  {"GET / HTTP/1.0\n\n", "SOCKS"},
+		"no end":            {"GET / HTTP/1.1\r\nHost: " + canary, "SOCKS"},
+		"not even a line":   {"G" + canary, "SOCKS"},
+		"too long":          {"GET http://a.test/" + strings.Repeat(canary, 2000) + " HTTP/1.1\r\n\r\n", "HTTP/1.1 431 "},
+		"too long, browser": {"GET / HTTP/1.1\r\n" + browser + "Cookie: " + strings.Repeat(canary, 2000) + "\r\n\r\n", "HTTP/1.1 431 "},
+		"PRI":               {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "SOCKS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := ask(t, address, c.request)
-			checkPage(t, b, c.kind)
+			checkPage(t, b)
 			if code := strings.HasPrefix(c.says, "HTTP"); !code && !bytes.HasPrefix(b, []byte("HTTP/1.1 501 ")) {
 				t.Errorf("the code is not 501:\n%s", b)
 			}
@@ -70,20 +69,15 @@ func TestPage(t *testing.T) {
 	}
 }
 
-func checkPage(t *testing.T, b []byte, kind string) {
+func checkPage(t *testing.T, b []byte) {
 	t.Helper()
 	head, body, _ := bytes.Cut(b, []byte("\r\n\r\n"))
 	for _, want := range []string{
-		"Content-Type: " + kind + "; charset=utf-8\r\n", "Cache-Control: no-store\r\n",
+		"Content-Type: text/plain; charset=utf-8\r\n", "Cache-Control: no-store\r\n",
 		"Content-Security-Policy: default-src 'none'", fmt.Sprintf("Content-Length: %d\r\n", len(body)), "Connection: close",
 	} {
 		if !bytes.Contains(append(head, "\r\n"...), []byte(want)) {
 			t.Errorf("head lacks %q:\n%s", want, head)
-		}
-	}
-	for _, outside := range []string{"src=", "href=", "url(", "@import", "<script"} {
-		if bytes.Contains(body, []byte(outside)) {
-			t.Errorf("page has %q: it must not load anything", outside)
 		}
 	}
 }

@@ -3,38 +3,11 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	_ "embed"
-	"encoding/base64"
 	"fmt"
-	"html/template"
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
-	texttemplate "text/template"
 )
-
-var (
-	//go:embed page.html
-	pageHTML string
-	//go:embed page.css
-	pageCSS string
-	//go:embed page.txt
-	pageText string
-
-	htmlPage = template.Must(template.New("page.html").Parse(pageHTML))
-	textPage = texttemplate.Must(texttemplate.New("page.txt").Parse(pageText))
-)
-
-// pageData is all that differs from page to page. Nothing of it comes from the client.
-type pageData struct {
-	Addr     string // of the proxy, host:port; "" on a Unix socket
-	Host     string
-	Port     string
-	Absolute bool // the client took this for an HTTP proxy
-	CSS      template.CSS
-}
 
 // appendPage appends the answer to a client that speaks plain HTTP to the port. The
 // request is nil if its head could not be read, and then what there is of it stands in head.
@@ -91,27 +64,24 @@ func Login(r *http.Request) error {
 	return nil
 }
 
-// writePage writes a page for browsers, and text for the rest.
+// writePage writes a few lines of text. Nothing of them comes from the client.
 func writePage(w http.ResponseWriter, v visit, local net.Addr) {
-	data := pageData{CSS: template.CSS(pageCSS)}
+	did, at := "spoke plain HTTP to it", "localhost/PATH/OF/THE/SOCKET"
+	if isAbsolute(v.target) {
+		did = "used it as a plain HTTP proxy"
+	}
 	if tcp, ok := local.(*net.TCPAddr); ok {
-		data.Addr = tcp.String()
-		data.Host, data.Port, _ = net.SplitHostPort(data.Addr)
+		at = tcp.String()
 	}
 	w.Header().Set("Allow", "CONNECT, OPTIONS")
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	data.Absolute = isAbsolute(v.target)
-	if !strings.Contains(v.accept, "text/html") {
-		w.WriteHeader(http.StatusNotImplemented)
-		must(textPage.Execute(w, data))
-		return
-	}
-	sum := sha256.Sum256([]byte(pageCSS))
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'sha256-"+
-		base64.StdEncoding.EncodeToString(sum[:])+"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	w.WriteHeader(http.StatusNotImplemented)
-	must(htmlPage.Execute(w, data))
+	fmt.Fprintf(w, `This is hosier, a SOCKS proxy. Your program %s.
+Nothing was fetched, and nothing was sent on.
+
+Tell the program that this is a SOCKS5 proxy that looks names up: socks5h://%s
+https:// pages also work with this as an HTTP proxy.
+`, did, at)
 }
 
 // answerHTTP is a response that is kept until it is whole.
@@ -150,11 +120,4 @@ func (a *answerHTTP) append(b []byte, headOnly bool) []byte {
 		a.body.WriteTo(w)
 	}
 	return w.Bytes()
-}
-
-// must is for templates that are part of the program, filled with its own data.
-func must(err error) {
-	if err != nil {
-		panic(err)
-	}
 }

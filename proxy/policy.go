@@ -61,8 +61,8 @@ type Policy struct {
 	// Page answers HTTP clients that want no tunnel and may know that somebody is here. The
 	// request has no body, and its context an [http.LocalAddrContextKey]. The answer is sent
 	// whole, at its end, with a Content-Length and headers that keep web pages from reading
-	// it; the connection is closed after it. Nil has a page that tells how to set programs
-	// up, which those get in any case whose request cannot be read.
+	// it; the connection is closed after it. Nil has a few lines
+	// of text, which those get in any case whose request cannot be read.
 	Page http.Handler
 
 	// Names are host names by which clients know this server, in lower case and without a dot
