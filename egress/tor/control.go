@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/textproto"
 	"os"
@@ -39,6 +40,7 @@ type control struct {
 	asking  sync.Mutex    // held from a command to its reply
 	looking chan struct{} // holds a token while somebody looks
 	replies chan reply
+	closing chan struct{} // closed by close
 	done    chan struct{} // closed when the connection has ended
 	err     error         // then: why
 }
@@ -71,14 +73,18 @@ func dialControl(ctx context.Context, address, password string, events func(stri
 }
 
 func newControl(conn net.Conn, events func(string)) *control {
-	c := &control{conn: conn, events: events, looking: make(chan struct{}, 1), replies: make(chan reply), done: make(chan struct{})}
+	c := &control{
+		conn: conn, events: events, looking: make(chan struct{}, 1),
+		replies: make(chan reply), closing: make(chan struct{}), done: make(chan struct{}),
+	}
 	c.limit = &io.LimitedReader{R: conn}
 	c.text = textproto.NewReader(bufio.NewReader(c.limit))
 	return c
 }
 
-// close ends the connection, and returns when its goroutine has ended.
+// close ends the connection, and returns when its goroutine has ended. It is called once.
 func (c *control) close() {
+	close(c.closing)
 	c.conn.Close()
 	<-c.done
 }
@@ -102,6 +108,9 @@ func (c *control) read() {
 		}
 		select {
 		case c.replies <- r:
+		case <-c.closing:
+			c.err = net.ErrClosed
+			return
 		case <-time.After(askTimeout):
 			c.err = errors.New("a reply to no command")
 			return
@@ -261,8 +270,9 @@ func (c *control) login(ctx context.Context, password string) error {
 	methods, cookie := "", ""
 	for _, line := range lines {
 		if rest, ok := strings.CutPrefix(line, "AUTH "); ok {
-			word := keywords(rest)
-			methods, cookie = ","+word["METHODS"]+",", word["COOKIEFILE"]
+			methods = "," + keywords(rest)["METHODS"] + ","
+			_, file, _ := strings.Cut(rest, " COOKIEFILE=")
+			cookie, _ = value(file) // as it is: keywords is for what is shown
 		}
 	}
 	offers := func(m string) bool { return strings.Contains(methods, ","+m+",") }
@@ -314,7 +324,7 @@ func (c *control) safeCookie(ctx context.Context, file string) (string, error) {
 		return mac.Sum(nil)
 	}
 	if !hmac.Equal(sum, hash("Tor safe cookie authentication server-to-controller hash")) {
-		return "", fmt.Errorf("who listens there does not know the cookie in %s", file)
+		return "", fmt.Errorf("who listens there does not know the cookie in %s", printable.String(file))
 	}
 	return hex.EncodeToString(hash("Tor safe cookie authentication controller-to-server hash")), nil
 }
@@ -322,22 +332,29 @@ func (c *control) safeCookie(ctx context.Context, file string) (string, error) {
 // readCookie reads the file that the other side named. It has one length only, so that
 // no other file can be asked for.
 func readCookie(file string) ([]byte, error) {
+	shown := printable.String(file)
+	failed := func(err error) error {
+		if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
+			err = bad.Err
+		}
+		return fmt.Errorf("cookie file %s: %w", shown, err)
+	}
 	info, err := os.Stat(file)
 	if err != nil {
-		return nil, fmt.Errorf("cookie: %w", err)
+		return nil, failed(err)
 	}
 	if !info.Mode().IsRegular() || info.Size() != cookieBytes {
-		return nil, fmt.Errorf("cookie file %s is not one of %d bytes", file, cookieBytes)
+		return nil, fmt.Errorf("cookie file %s is not one of %d bytes", shown, cookieBytes)
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("cookie: %w", err)
+		return nil, failed(err)
 	}
 	return b, nil
 }
 
 // keywords reads words of the form KEY=value or KEY="quoted value", and leaves out what
-// is not of that form.
+// is not of that form. The values are printable.
 func keywords(s string) map[string]string {
 	words := map[string]string{}
 	for s = strings.TrimLeft(s, " "); s != ""; s = strings.TrimLeft(s, " ") {
@@ -346,13 +363,16 @@ func keywords(s string) map[string]string {
 			_, s, _ = strings.Cut(s, " ")
 			continue
 		}
-		key := s[:end]
-		words[key], s = value(s[end+1:])
+		key, v := s[:end], ""
+		v, s = value(s[end+1:])
+		words[key] = printable.String(v)
 	}
 	return words
 }
 
-// value reads a value, which may be quoted, from the front of s.
+// value reads a value, which may be quoted, from the front of s. In quotes tor escapes as C
+// does what is not printable ASCII, such as each byte of a letter with an accent (control-spec
+// section 2.1.1).
 func value(s string) (v, rest string) {
 	if !strings.HasPrefix(s, `"`) {
 		v, rest, _ = strings.Cut(s, " ")
@@ -364,11 +384,29 @@ func value(s string) (v, rest string) {
 		case s[i] == '"':
 			return b.String(), s[i+1:]
 		case s[i] == '\\' && i+1 < len(s):
-			i++
+			c, n := unescape(s[i+1:])
+			b.WriteByte(c)
+			i += n
+		default:
+			b.WriteByte(s[i])
 		}
-		b.WriteByte(s[i])
 	}
 	return b.String(), ""
+}
+
+// unescape returns what stands behind a backslash at the front of s, and how many bytes of s
+// that are.
+func unescape(s string) (c byte, n int) {
+	for n < min(3, len(s)) && '0' <= s[n] && s[n] <= '7' {
+		n++
+	}
+	if octal, err := strconv.ParseUint(s[:n], 8, 8); err == nil {
+		return byte(octal), n
+	}
+	if i := strings.IndexByte("ntr", s[0]); i >= 0 {
+		return "\n\t\r"[i], 1
+	}
+	return s[0], 1
 }
 
 // quote makes a QuotedString. Line breaks cannot stand in one.

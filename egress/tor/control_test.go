@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/textproto"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"hosier/internal/printable"
 )
@@ -64,6 +66,8 @@ func TestKeywords(t *testing.T) {
 		`A="x\`:                            {"A": `x\`},
 		`METHODS=COOKIE,SAFECOOKIE F="/a"`: {"METHODS": "COOKIE,SAFECOOKIE", "F": "/a"},
 		`  A=1   B=2  `:                    {"A": "1", "B": "2"},
+		`A="zo\303\253 \'\x" B="\9\400"`:   {"A": "zoë 'x", "B": "9400"},
+		`A="\033[2J\1\r\n\342\200\256"`:    {"A": `\x1b[2J\x01\r\n\u202e`},
 	} {
 		if got := keywords(text); !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %q, want %q", text, got, want)
@@ -195,6 +199,35 @@ func TestCookieIsNotShown(t *testing.T) {
 	}
 }
 
+// The path of a cookie may have letters that tor escapes, and errors about one drive no
+// terminal.
+func TestCookieFile(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "zoë's \"dir\"")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Skip(err) // Windows has no such names
+	}
+	file := filepath.Join(dir, "cookie")
+	cookie := []byte("0123456789abcdef0123456789abcdef")
+	if err := os.WriteFile(file, cookie, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	escaped := strings.NewReplacer("ë", `\303\253`, "'", `\'`, `"`, `\"`).Replace(file)
+	login := func(file string) error {
+		c, err := dialControl(t.Context(), say(t, "250-AUTH METHODS=SAFECOOKIE COOKIEFILE=\""+file+"\"\r\n250 OK\r\n"+
+			"250 AUTHCHALLENGE SERVERHASH=00 SERVERNONCE=00\r\n"), "", func(string) {})
+		if err == nil {
+			c.close()
+		}
+		return err
+	}
+	if err := login(escaped); err == nil || !strings.Contains(err.Error(), "does not know the cookie in "+file) {
+		t.Errorf("%s: %v", escaped, err)
+	}
+	if err := login(`/no\033[2J`); !errors.Is(err, fs.ErrNotExist) || err.Error() != printable.String(err.Error()) {
+		t.Errorf("%v", err)
+	}
+}
+
 // What a control port says drives no terminal, wherever it stands.
 func TestControlIsPrintable(t *testing.T) {
 	const evil = "\x1b]0;owned\a\u009b31m\u202e\u200b\x7f\xff\r"
@@ -232,6 +265,22 @@ func TestAskGivenUp(t *testing.T) {
 		t.Error("the connection goes on")
 	}
 	c.close()
+}
+
+// A reply that nobody asked for, or that came too late for who did, does not hold up the end.
+func TestCloseWithReply(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	c := newControl(near, func(string) {})
+	go c.read()
+	if _, err := io.WriteString(far, "250 OK\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	c.close()
+	if took := time.Since(start); took > askTimeout/2 {
+		t.Errorf("close took %v", took)
+	}
 }
 
 func TestVersion(t *testing.T) {
