@@ -64,10 +64,10 @@ func (Unsupported) ResolvePTR(_ context.Context, r *socks.Request) (string, erro
 }
 
 func unsupported(r *socks.Request) error {
-	return fmt.Errorf("%v: this way out does not have it: %w", r.Command, errors.ErrUnsupported)
+	return fmt.Errorf("%v: this egress does not support it: %w", r.Command, errors.ErrUnsupported)
 }
 
-// refuseOnion is for the ways out that do not lead into Tor. A lookup of an onion name
+// refuseOnion is for the egresses that do not lead into Tor. A lookup of an onion name
 // elsewhere fails, and tells a DNS server what its user visits (RFC 7686).
 func refuseOnion(a socks.Addr) error {
 	if !a.IsOnion() {

@@ -13,132 +13,132 @@ import (
 )
 
 const (
-	leastHold = time.Second // how long a way that failed is passed over, doubled each time
+	leastHold = time.Second // how long a failed member is skipped, doubled each time
 	mostHold  = time.Minute
-	// proxyTimeout is how long another proxy may take to accept a connection. One that
-	// is there answers in far less, and a next one may be waiting for its turn.
+	// proxyTimeout bounds connecting to another proxy. One that is there answers in far
+	// less, and a next one may be waiting for its turn.
 	proxyTimeout = 10 * time.Second
 )
 
-// Way is one of the ways out of a [Failover].
-type Way struct {
+// Member is one of the egresses of a [Failover].
+type Member struct {
 	Name string // for logs
 	Egress
 
-	// Ready says at once whether it is worth while to ask; nil is always. A way out
-	// that would wait until it can serve should have it.
+	// Ready reports without blocking whether the member can serve; nil means always. A
+	// member that would wait until it can serve should have it.
 	Ready func() bool
 
-	// Judged is called when a request has shown whether the way works: with the zero time
-	// and nil if so, else with the end of the time for which it is passed over and its own
-	// failure. It must not block. Nil is not called.
+	// Judged is called when a request has shown whether the member works: with the zero
+	// time and nil if so, else with the time until which it is skipped and its own
+	// failure. It must not block. It may be nil.
 	Judged func(until time.Time, err error)
 }
 
-// Failover is the way out by the first of its ways that works. Whether one works is
-// judged by what it says of itself, a *[socks.ProxyError]: a target that refuses, or that
-// a way may not reach, is an answer and not asked for again elsewhere. A way that failed
-// is passed over for a second, then two, up to a minute, unless all have; after that one
-// request tries it, while others pass it over.
+// Failover uses the first member that works. Only a *[socks.ProxyError] marks a member as
+// failed: a target that refuses, or that a member may not reach, is an answer, and no
+// other member is asked. A failed member is skipped for a second, then two, up to a
+// minute, unless all have failed; after that one request tries it, while others still
+// skip it.
 //
-// Each way has an equal share of the time that is left until the deadline of the
-// context, so one that hangs leaves the others theirs. A target that did not answer
-// within the share of a way that works is not asked for elsewhere.
+// Each member has an equal share of the time that is left until the deadline of the
+// context, so one that hangs leaves the others theirs. If a target does not answer within
+// the share of a working member, no other member is asked.
 //
-// A SOCKS proxy that hangs up on RESOLVE or RESOLVE_PTR leads to the next way, but may
-// work otherwise, and is not passed over for that.
+// A SOCKS proxy that hangs up on RESOLVE or RESOLVE_PTR leads to the next member, but may
+// work otherwise, and is not skipped for that.
 //
-// No way out is ever asked that is not in the list. It may be used by many goroutines at
-// once, and its Ways must not change.
+// Only members are ever asked. A Failover may be used by many goroutines at once, and its
+// Members must not change.
 type Failover struct {
-	Ways []Way
+	Members []Member
 
 	mu     sync.Mutex
-	health []health // of each way
+	health []health // of each member
 }
 
 type health struct {
 	failures int
-	until    time.Time // it is passed over
+	until    time.Time // it is skipped
 	trying   bool      // a request tries it after a failure
 	err      error     // the last
 }
 
-// WayStatus is what is known of a way.
-type WayStatus struct {
+// MemberStatus is the state of a member.
+type MemberStatus struct {
 	Name    string
 	Working bool
 	Err     error // the last failure, also when it is over; nil if there was none
 }
 
-// Dial connects by the first way that works, and notes it as the request's Member. The
-// error is that of the last way that was asked.
+// Dial connects through the first member that works, and sets the request's Member to its
+// name. The error is that of the last member that was asked.
 func (f *Failover) Dial(ctx context.Context, r *socks.Request) (c net.Conn, bound socks.Addr, err error) {
 	return f.DialInLoop(ctx, nil, r)
 }
 
-// DialInLoop implements the interface [InLoop]. It leaves the loop when it comes to a way that
+// DialInLoop implements the interface [InLoop]. It leaves the loop when it comes to a member that
 // does not implement it.
 func (f *Failover) DialInLoop(ctx context.Context, l Loop, r *socks.Request) (c net.Conn, bound socks.Addr, err error) {
-	err = f.try(ctx, r, func(ctx context.Context, w Way) (err error) {
+	err = f.try(ctx, r, func(ctx context.Context, w Member) (err error) {
 		c, bound, err = dialIn(ctx, l, w.Egress, r)
 		return err
 	})
 	return c, bound, err
 }
 
-// Resolve asks the first way that works. Its errors are those of Dial.
+// Resolve asks the first member that works. Its errors are those of Dial.
 func (f *Failover) Resolve(ctx context.Context, r *socks.Request) (ip netip.Addr, err error) {
-	err = f.try(ctx, r, func(ctx context.Context, w Way) (err error) {
+	err = f.try(ctx, r, func(ctx context.Context, w Member) (err error) {
 		ip, err = w.Resolve(ctx, r)
 		return err
 	})
 	return ip, err
 }
 
-// ResolvePTR asks the first way that works. Its errors are those of Dial.
+// ResolvePTR asks the first member that works. Its errors are those of Dial.
 func (f *Failover) ResolvePTR(ctx context.Context, r *socks.Request) (name string, err error) {
-	err = f.try(ctx, r, func(ctx context.Context, w Way) (err error) {
+	err = f.try(ctx, r, func(ctx context.Context, w Member) (err error) {
 		name, err = w.ResolvePTR(ctx, r)
 		return err
 	})
 	return name, err
 }
 
-// Status returns the state of all ways, in their order.
-func (f *Failover) Status() []WayStatus {
+// Status returns the state of all members, in their order.
+func (f *Failover) Status() []MemberStatus {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []WayStatus
-	for i, w := range f.Ways {
+	var all []MemberStatus
+	for i, w := range f.Members {
 		h := f.of(i)
-		all = append(all, WayStatus{w.Name, h.until.Before(time.Now()) && ready(w), h.err})
+		all = append(all, MemberStatus{w.Name, h.until.Before(time.Now()) && ready(w), h.err})
 	}
 	return all
 }
 
 func (f *Failover) String() string {
 	var names []string
-	for _, w := range f.Ways {
+	for _, w := range f.Members {
 		names = append(names, w.Name)
 	}
 	return strings.Join(names, ",")
 }
 
-// Attempts returns how many ways there are: so many connect timeouts a request may need.
-func (f *Failover) Attempts() int { return len(f.Ways) }
+// Attempts returns the number of members: a request may need as many connect timeouts.
+func (f *Failover) Attempts() int { return len(f.Members) }
 
-// try asks the ways in their order, those that are passed over last.
-func (f *Failover) try(ctx context.Context, r *socks.Request, ask func(context.Context, Way) error) error {
-	err := errors.New("failover has no ways out")
-	asked := make([]bool, len(f.Ways))
-	for left := len(f.Ways); left > 0; left-- {
+// try asks the members in order, skipped ones last.
+func (f *Failover) try(ctx context.Context, r *socks.Request, ask func(context.Context, Member) error) error {
+	err := errors.New("failover has no members")
+	asked := make([]bool, len(f.Members))
+	for left := len(f.Members); left > 0; left-- {
 		i := f.choose(asked)
 		asked[i] = true
 		r.Member = ""
 		err = f.attempt(ctx, i, left, ask)
-		if len(f.Ways) > 1 {
-			r.Member = strings.TrimSuffix(f.Ways[i].Name+" "+r.Member, " ")
+		if len(f.Members) > 1 {
+			r.Member = strings.TrimSuffix(f.Members[i].Name+" "+r.Member, " ")
 		}
 		if !leadsOn(err) || ctx.Err() != nil {
 			return err
@@ -147,13 +147,13 @@ func (f *Failover) try(ctx context.Context, r *socks.Request, ask func(context.C
 	return err
 }
 
-// attempt asks way i, which is judged by what becomes of that, and not at all by a panic.
-func (f *Failover) attempt(ctx context.Context, i, left int, ask func(context.Context, Way) error) (err error) {
+// attempt asks member i and judges it by the result, but not after a panic.
+func (f *Failover) attempt(ctx context.Context, i, left int, ask func(context.Context, Member) error) (err error) {
 	attempt, cancel := share(ctx, left)
 	defer cancel()
 	v := nothing
 	defer func() { f.judge(i, v, err) }()
-	err = ask(attempt, f.Ways[i])
+	err = ask(attempt, f.Members[i])
 	v = verdictOf(ctx, attempt, err)
 	return err
 }
@@ -167,13 +167,13 @@ func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, time.Until(end)/time.Duration(n))
 }
 
-// leadsOn reports whether err of one way is a reason to ask the next.
+// leadsOn reports whether err is a reason to ask the next member.
 func leadsOn(err error) bool {
 	silent := (*hungUpError)(nil)
 	return isBroken(err) || errors.As(err, &silent)
 }
 
-// verdict is what a request has shown of a way.
+// verdict is what a request has shown about a member.
 type verdict int8
 
 const (
@@ -182,8 +182,8 @@ const (
 	fails
 )
 
-// verdictOf judges by the error of one attempt of the request of ctx. That a client has
-// gone shows nothing, and neither does what a way refuses without asking anybody.
+// verdictOf judges a member by the error of one attempt of the request of ctx. A client
+// that has gone shows nothing, and neither does a refusal before anything was asked.
 func verdictOf(ctx, attempt context.Context, err error) verdict {
 	switch {
 	case err == nil, isAnswer(err):
@@ -203,15 +203,15 @@ func verdictOf(ctx, attempt context.Context, err error) verdict {
 
 func isGone(ctx context.Context) bool { return errors.Is(context.Cause(ctx), context.Canceled) }
 
-func ready(w Way) bool { return w.Ready == nil || w.Ready() }
+func ready(w Member) bool { return w.Ready == nil || w.Ready() }
 
-// choose returns the first way that works and was not asked, or else the first that was
+// choose returns the first member that works and was not asked, or else the first that was
 // not asked. One that failed before is tried by one request alone.
 func (f *Failover) choose(asked []bool) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now, chosen := time.Now(), -1
-	for i, w := range f.Ways {
+	for i, w := range f.Members {
 		if asked[i] {
 			continue
 		}
@@ -243,15 +243,15 @@ func (f *Failover) judge(i int, v verdict, err error) {
 	}
 	until := h.until
 	f.mu.Unlock()
-	if judged := f.Ways[i].Judged; judged != nil && v != nothing {
+	if judged := f.Members[i].Judged; judged != nil && v != nothing {
 		judged(until, err)
 	}
 }
 
-// of returns the health of way i. f.mu is held.
+// of returns the health of member i.
 func (f *Failover) of(i int) *health {
 	if f.health == nil {
-		f.health = make([]health, len(f.Ways))
+		f.health = make([]health, len(f.Members))
 	}
 	return &f.health[i]
 }

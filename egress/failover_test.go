@@ -15,7 +15,7 @@ import (
 	"hosier/socks"
 )
 
-// A list whose first way is dead passes the suite that every way out passes.
+// A list whose first way is dead passes the suite that every egress passes.
 func TestFailoverEgress(t *testing.T) {
 	sockstest.TestEgress(t, func(t *testing.T, w *sockstest.World) egress.Egress {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -24,21 +24,21 @@ func TestFailoverEgress(t *testing.T) {
 		}
 		l.Close()
 		dead := &egress.SOCKS{Dialer: socks.Dialer{Proxy: l.Addr().String()}}
-		return &egress.Failover{Ways: []egress.Way{
+		return &egress.Failover{Members: []egress.Member{
 			{Name: "dead", Egress: dead},
 			{Name: "live", Egress: w.Direct()},
 		}}
 	})
 }
 
-func fakeWay(name string, err *error) (egress.Way, *sockstest.Egress) {
+func fakeMember(name string, err *error) (egress.Member, *sockstest.Egress) {
 	out := &sockstest.Egress{DialFunc: func(_ context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
 		if name == "pool" {
 			r.Member = "second"
 		}
 		return nil, socks.Addr{}, *err
 	}}
-	return egress.Way{Name: name, Egress: out}, out
+	return egress.Member{Name: name, Egress: out}, out
 }
 
 // What a way says of itself leads to the next; what it says of the target does not.
@@ -58,9 +58,9 @@ func TestFailover(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var none error
-			one, first := fakeWay("one", &c.err)
-			pool, second := fakeWay("pool", &none)
-			f := &egress.Failover{Ways: []egress.Way{one, pool}}
+			one, first := fakeMember("one", &c.err)
+			pool, second := fakeMember("pool", &none)
+			f := &egress.Failover{Members: []egress.Member{one, pool}}
 			r := &socks.Request{Command: socks.Connect, Addr: socks.Addr{Name: "a.test", Port: 80}}
 			_, _, err := f.Dial(t.Context(), r)
 			want, member := c.err, "one"
@@ -80,8 +80,8 @@ func TestFailoverHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fails := error(&socks.ProxyError{Proxy: "a", Err: errors.New("is on fire")})
 		works := error(nil)
-		one, first := fakeWay("one", &fails)
-		two, second := fakeWay("two", &works)
+		one, first := fakeMember("one", &fails)
+		two, second := fakeMember("two", &works)
 		var judged []time.Time
 		one.Judged = func(until time.Time, err error) {
 			judged = append(judged, until)
@@ -89,7 +89,7 @@ func TestFailoverHealth(t *testing.T) {
 				t.Errorf("judged %v, %v", until, err)
 			}
 		}
-		f := &egress.Failover{Ways: []egress.Way{one, two}}
+		f := &egress.Failover{Members: []egress.Member{one, two}}
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		asked := func() (a, b int) {
@@ -135,10 +135,10 @@ func TestFailoverHealth(t *testing.T) {
 // A way that says it is not ready is asked last, and a client that has gone breaks nothing.
 func TestFailoverReady(t *testing.T) {
 	works, gone := error(nil), error(&socks.ProxyError{Proxy: "b", Err: context.Canceled})
-	one, first := fakeWay("one", &works)
+	one, first := fakeMember("one", &works)
 	one.Ready = func() bool { return false }
-	two, _ := fakeWay("two", &gone)
-	f := &egress.Failover{Ways: []egress.Way{one, two}}
+	two, _ := fakeMember("two", &gone)
+	f := &egress.Failover{Members: []egress.Member{one, two}}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, _, err := f.Dial(ctx, &socks.Request{Command: socks.Connect}); err != gone || len(first.Requests()) != 0 {
@@ -147,14 +147,14 @@ func TestFailoverReady(t *testing.T) {
 	if s := f.Status(); s[0].Working || !s[1].Working {
 		t.Errorf("status %+v", s)
 	}
-	if _, _, err := new(egress.Failover).Dial(t.Context(), &socks.Request{}); err == nil || !strings.Contains(err.Error(), "no ways") {
-		t.Errorf("without ways: %v", err)
+	if _, _, err := new(egress.Failover).Dial(t.Context(), &socks.Request{}); err == nil || !strings.Contains(err.Error(), "no members") {
+		t.Errorf("without members: %v", err)
 	}
 }
 
 // hangs is a way that never answers; its error is made of its context.
-func hangs(name string, wrap func(error) error) egress.Way {
-	return egress.Way{Name: name, Egress: &sockstest.Egress{DialFunc: func(ctx context.Context, _ *socks.Request) (net.Conn, socks.Addr, error) {
+func hangs(name string, wrap func(error) error) egress.Member {
+	return egress.Member{Name: name, Egress: &sockstest.Egress{DialFunc: func(ctx context.Context, _ *socks.Request) (net.Conn, socks.Addr, error) {
 		<-ctx.Done()
 		return nil, socks.Addr{}, wrap(ctx.Err())
 	}}}
@@ -167,23 +167,23 @@ func TestFailoverShares(t *testing.T) {
 	slow := func(err error) error { return err }
 	const each = 4 * time.Second
 	for name, c := range map[string]struct {
-		ways  []egress.Way
+		ways  []egress.Member
 		works bool
 		after time.Duration
 	}{
-		"both hang":        {[]egress.Way{hangs("one", broken), hangs("two", broken)}, false, 2 * each},
-		"three hang":       {[]egress.Way{hangs("one", broken), hangs("two", broken), hangs("three", broken)}, false, 3 * each},
-		"the first hangs":  {[]egress.Way{hangs("one", broken)}, true, each},
-		"the target hangs": {[]egress.Way{hangs("one", slow), hangs("two", slow)}, false, each},
+		"both hang":        {[]egress.Member{hangs("one", broken), hangs("two", broken)}, false, 2 * each},
+		"three hang":       {[]egress.Member{hangs("one", broken), hangs("two", broken), hangs("three", broken)}, false, 3 * each},
+		"the first hangs":  {[]egress.Member{hangs("one", broken)}, true, each},
+		"the target hangs": {[]egress.Member{hangs("one", slow), hangs("two", slow)}, false, each},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var none error
-				live, _ := fakeWay("live", &none)
+				live, _ := fakeMember("live", &none)
 				if c.works {
 					c.ways = append(c.ways, live)
 				}
-				f := &egress.Failover{Ways: c.ways}
+				f := &egress.Failover{Members: c.ways}
 				if f.Attempts() != len(c.ways) {
 					t.Errorf("%d attempts of %d ways", f.Attempts(), len(c.ways))
 				}
@@ -227,15 +227,15 @@ func TestFailoverVerdict(t *testing.T) {
 			for _, before := range []error{nil, broken} {
 				synctest.Test(t, func(t *testing.T) {
 					err := before
-					one := egress.Way{Name: "one", Egress: &sockstest.Egress{DialFunc: func(ctx context.Context, _ *socks.Request) (net.Conn, socks.Addr, error) {
+					one := egress.Member{Name: "one", Egress: &sockstest.Egress{DialFunc: func(ctx context.Context, _ *socks.Request) (net.Conn, socks.Addr, error) {
 						if errors.Is(err, context.DeadlineExceeded) {
 							<-ctx.Done()
 						}
 						return nil, socks.Addr{}, err
 					}}}
 					works := error(nil)
-					two, _ := fakeWay("two", &works)
-					f := &egress.Failover{Ways: []egress.Way{one, two}}
+					two, _ := fakeMember("two", &works)
+					f := &egress.Failover{Members: []egress.Member{one, two}}
 					f.Dial(t.Context(), &socks.Request{Command: socks.Connect})
 					time.Sleep(1100 * time.Millisecond) // it may be asked again
 					err = c.err
@@ -270,15 +270,15 @@ func TestFailoverTriesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := error(&socks.ProxyError{Proxy: "a", Err: errors.New("is on fire")})
 		asked, hang := 0, make(chan struct{})
-		one := egress.Way{Name: "one", Egress: &sockstest.Egress{DialFunc: func(context.Context, *socks.Request) (net.Conn, socks.Addr, error) {
+		one := egress.Member{Name: "one", Egress: &sockstest.Egress{DialFunc: func(context.Context, *socks.Request) (net.Conn, socks.Addr, error) {
 			if asked++; asked > 1 {
 				<-hang
 			}
 			return nil, socks.Addr{}, broken
 		}}}
 		works := error(nil)
-		two, second := fakeWay("two", &works)
-		f := &egress.Failover{Ways: []egress.Way{one, two}}
+		two, second := fakeMember("two", &works)
+		f := &egress.Failover{Members: []egress.Member{one, two}}
 		f.Dial(t.Context(), &socks.Request{Command: socks.Connect})
 		time.Sleep(2 * time.Second)
 		for range 5 {
@@ -316,7 +316,7 @@ func TestFailoverLookups(t *testing.T) {
 				},
 				PTRFunc: func(context.Context, *socks.Request) (string, error) { return "a.test", nil },
 			}
-			f := &egress.Failover{Ways: []egress.Way{{Name: "one", Egress: first}, {Name: "two", Egress: second}}}
+			f := &egress.Failover{Members: []egress.Member{{Name: "one", Egress: first}, {Name: "two", Egress: second}}}
 			r := &socks.Request{Command: socks.Resolve, Addr: socks.Addr{Name: "a.test"}}
 			if ip, err := f.Resolve(t.Context(), r); err != nil || ip.String() != "192.0.2.1" || r.Member != "two" {
 				t.Errorf("RESOLVE: %v, %v by %s", ip, err, r.Member)
@@ -329,7 +329,7 @@ func TestFailoverLookups(t *testing.T) {
 				t.Errorf("status %+v", s)
 			}
 			// The last one's error is the request's.
-			alone := &egress.Failover{Ways: []egress.Way{{Name: "one", Egress: first}}}
+			alone := &egress.Failover{Members: []egress.Member{{Name: "one", Egress: first}}}
 			r = &socks.Request{Command: socks.Resolve, Addr: socks.Addr{Name: "a.test"}}
 			_, err := alone.Resolve(t.Context(), r)
 			if broken := (*socks.ProxyError)(nil); errors.As(err, &broken) == c.works || errors.Is(err, errors.ErrUnsupported) != c.works {

@@ -15,7 +15,7 @@ import (
 	"hosier/socks"
 )
 
-// HTTP is the way out through an HTTP proxy with CONNECT (RFC 9110 section 9.3.6). Names
+// HTTP is the [Egress] through an HTTP proxy with CONNECT (RFC 9110 section 9.3.6). Names
 // travel there as they are; RESOLVE and RESOLVE_PTR it does not have. An HTTP may be
 // used by many goroutines at once, and must not change meanwhile.
 type HTTP struct {

@@ -11,7 +11,7 @@ import (
 	"hosier/socks"
 )
 
-// SOCKS is the way out through another SOCKS proxy. Names travel there as they are; .onion
+// SOCKS is the [Egress] through another SOCKS proxy. Names travel there as they are; .onion
 // names are refused, for those there is package egress/tor. What the client said about
 // itself stays here: the proxy gets the Auth of the Dialer.
 // A SOCKS may be used by many goroutines at once, and must not change meanwhile.

@@ -200,11 +200,11 @@ func TestBadCONNECT(t *testing.T) {
 		}
 	}
 	if all := out.Requests(); len(all) > 0 {
-		t.Errorf("the way out was asked %v", all)
+		t.Errorf("the egress was asked %v", all)
 	}
 }
 
-// What isolates reaches the way out, for Tor to keep apart.
+// What isolates reaches the egress, for Tor to keep apart.
 func TestIsolationReachesEgress(t *testing.T) {
 	out := &sockstest.Egress{}
 	address := sockstest.Serve(t, &proxy.Server{}, out)

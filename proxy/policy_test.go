@@ -180,7 +180,7 @@ func TestPrepare(t *testing.T) {
 	}
 	ses := <-closed
 	if r := out.Requests()[0]; r.Client != client || r.User != "ann" {
-		t.Errorf("the way out got client %v, user %q", r.Client, r.User)
+		t.Errorf("the egress got client %v, user %q", r.Client, r.User)
 	}
 	if ses.Rule != "rule of ann" || ses.User != "ann" || ses.Handshake <= 0 || ses.Connect <= 0 || ses.FirstByte <= 0 {
 		t.Errorf("session: %+v", ses)
@@ -296,7 +296,7 @@ func TestEnd(t *testing.T) {
 	all[0].expect([]byte("pong"))
 }
 
-// End does not wait for a way out that is asked, nor does the connection.
+// End does not wait for an egress that is asked, nor does the connection.
 func TestEndWhileAsked(t *testing.T) {
 	closed := make(chan *proxy.Session, 1)
 	out := askedEgress{asked: make(chan struct{})}
@@ -315,7 +315,7 @@ func TestEndWhileAsked(t *testing.T) {
 			t.Errorf("ended: %+v", ses)
 		}
 	case <-time.After(time.Minute):
-		t.Error("the way out is still asked")
+		t.Error("the egress is still asked")
 	}
 }
 

@@ -35,7 +35,7 @@ type Session struct {
 
 	// How long each step took; 0 if it was not come to.
 	Handshake time.Duration // from Start to the whole request
-	Connect   time.Duration // for the way out to answer
+	Connect   time.Duration // for the egress to answer
 	FirstByte time.Duration // from the reply to the first byte of the target
 
 	// Err says why the connection failed, or how its relay ended if not by both sides.

@@ -251,7 +251,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	}
 }
 
-// Success is not claimed before the way out has succeeded.
+// Success is not claimed before the egress has succeeded.
 func TestNoEarlySuccess(t *testing.T) {
 	release := make(chan struct{})
 	asked := make(chan struct{})
@@ -274,7 +274,7 @@ func TestNoEarlySuccess(t *testing.T) {
 	c.expect([]byte{5, 5, 0, 1, 0, 0, 0, 0, 0, 0})
 }
 
-// The request reaches the way out as the client made it.
+// The request reaches the egress as the client made it.
 func TestRequest(t *testing.T) {
 	out := &sockstest.Egress{}
 	address := sockstest.Serve(t, &proxy.Server{}, out)
@@ -452,7 +452,7 @@ func TestConcurrent(t *testing.T) {
 	all.Wait()
 }
 
-// An address is answered at once; no way out needs to look it up.
+// An address is answered at once; no egress needs to look it up.
 func TestResolveLiteral(t *testing.T) {
 	w := sockstest.NewWorld(t)
 	d := socks.Dialer{Proxy: sockstest.Serve(t, &proxy.Server{}, w.Direct())}

@@ -5,7 +5,7 @@ import "sync/atomic"
 // Stages counts open connections by how far they came.
 type Stages struct {
 	Handshake int // before the whole request, or refused before
-	Connect   int // the way out is asked
+	Connect   int // the egress is asked
 	Relay     int
 }
 

@@ -14,7 +14,7 @@ import (
 	"hosier/socks"
 )
 
-// Each row is a failure as a way out reports it, and what SOCKS5, SOCKS4 and HTTP are
+// Each row is a failure as an egress reports it, and what SOCKS5, SOCKS4 and HTTP are
 // told. SOCKS4 has one code for all of them.
 func TestStatus(t *testing.T) {
 	dial := func(err error) error {

@@ -167,7 +167,7 @@ type Request struct {
 	// address is left. It must not wait. Nil allows all.
 	Allow func(netip.Addr) error
 
-	// Member is set by a way out that has several ways to serve a request: the one that
+	// Member is set by an egress that has several ways to serve a request: the one that
 	// did, for logs.
 	Member string
 }

@@ -99,7 +99,7 @@ func TestNotReady(t *testing.T) {
 	})
 }
 
-// Of a list of ways out, the one that fails is told to be down, and the list serves.
+// Of a list of egresses, the one that fails is reported as down, and the list serves.
 func TestHealthOfList(t *testing.T) {
 	echo := tcptest.Listen(t, tcptest.Echo)
 	h := start(t, "--via", "socks5://127.0.0.1:9", "--via", "direct", "--admin", "127.0.0.1:0", "--state-dir", t.TempDir())

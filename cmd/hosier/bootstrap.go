@@ -60,7 +60,7 @@ type bootstraps struct {
 // bootstrapPause is between two lines of one tor.
 const bootstrapPause = time.Second
 
-// member is a tor of a way out.
+// member is a tor of an egress.
 type member struct{ egress, name string }
 
 // newBootstraps shows on out if that is a screen, and in the log otherwise.

@@ -21,7 +21,7 @@ func (e *notFound) Error() string {
 	if errors.Is(e.err, fs.ErrPermission) {
 		return fmt.Sprintf("state directory %s: %v; ask as root, or as the user that hosier runs as", e.dir, e.err)
 	}
-	return fmt.Sprintf("no hosier with a configuration file, an admin listener or a way out through Tor serves with the state directory %s (%v); "+
+	return fmt.Sprintf("no hosier with a configuration file, an admin listener or an egress through Tor serves with the state directory %s (%v); "+
 		"name its --state-dir%s", e.dir, e.err, serviceHint(e.dir, serviceStateDir))
 }
 

@@ -23,7 +23,7 @@ func explainCommand() *cobra.Command {
 		Long: `explain tells, without connecting to anything or looking anything up, what serve would do
 with a request for URL (a URL, host:port, or a host alone): by which listener it comes, who
 asks, what keeps it apart from others in Tor, which rule decides and why those before it do
-not, by which ways out it goes and where its name is looked up. It takes serve's flags, too.
+not, through which egresses it goes and where its name is looked up. It takes serve's flags, too.
 The exit code is 1 if the request would be refused.`,
 		Example: `  hosier explain --config /etc/hosier/hosier.toml --user ann https://www.example/
   hosier explain --via tor 192.0.2.1:443`,

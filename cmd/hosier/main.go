@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Use:   "hosier",
 		Short: "A SOCKS proxy that has names looked up on the far side",
 		Long: `hosier serves SOCKS4, 4A and 5, Tor's RESOLVE and HTTP CONNECT on one port, and
-has names looked up where the way out ends: on this host, by another proxy, or in Tor.`,
+has names looked up where the egress ends: on this host, by another proxy, or in Tor.`,
 		SilenceErrors:    true,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { started = true },

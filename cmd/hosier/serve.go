@@ -33,7 +33,7 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the proxy",
 		Long: `serve runs the proxy until it is interrupted. Each listener takes SOCKS4, 4A and 5,
-Tor's RESOLVE and RESOLVE_PTR, and HTTP CONNECT. Names travel to the way out (--via) as
+Tor's RESOLVE and RESOLVE_PTR, and HTTP CONNECT. Names travel to the egress (--via) as
 they are, and nothing leaves by an egress that you did not name.
 
 The flags say what the keys of the same names say at the top of a configuration file
@@ -79,7 +79,7 @@ func configFlag(f *pflag.FlagSet, to *string, usage string) {
 // What they say by default is the affair of package config.
 func configFlags(f *pflag.FlagSet) {
 	f.StringArray("listen", nil, "where clients come in: `ADDR` is host:port or unix:/path; may repeat (default 127.0.0.1:1080)")
-	f.StringArray("via", nil, "the way out: `EGRESS` is direct, socks5://[USER:PASSWORD@]HOST:PORT, socks4a://…, http://…, tor (one that runs here), tor://HOST:PORT[,HOST:PORT…][?control=ADDR…], tor+spawn://[?daemons=N] (hosier starts it); may repeat: the first that works (default direct)")
+	f.StringArray("via", nil, "the egress: `EGRESS` is direct, socks5://[USER:PASSWORD@]HOST:PORT, socks4a://…, http://…, tor (one that runs here), tor://HOST:PORT[,HOST:PORT…][?control=ADDR…], tor+spawn://[?daemons=N] (hosier starts it); may repeat: the first that works (default direct)")
 	f.StringArray("dns", nil, "the DNS server that --via direct asks: `SERVER` is IP[:PORT], tcp://IP, tls://IP#NAME or https://IP/PATH#NAME; may repeat (default the system's)")
 	f.String("dns-cache", "", "whose cached answers a client gets: `WORD` is shared (all clients'), user (the same user's, or client's) or off (default user for users and clients on other hosts)")
 	f.StringArray("allow-client", nil, "clients that may use the listeners: `PREFIX` such as 192.168.1.0/24; may repeat")

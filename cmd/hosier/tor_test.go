@@ -26,7 +26,7 @@ func TestBootstrapBar(t *testing.T) {
 	status("tor1", tor.Starting, 10, "Connected to a relay")
 	io.WriteString(b.screen, "listening on 127.0.0.1:1080\n")
 	status("tor1", tor.Ready, 100, "Done")
-	b.changed("others", tor.Status{Name: "tor0", State: tor.Ready, Bootstrap: 100}) // of another way out
+	b.changed("others", tor.Status{Name: "tor0", State: tor.Ready, Bootstrap: 100}) // of another egress
 	status("tor0", tor.Ready, 100, "Done")
 	io.WriteString(b.screen, "after\n")
 	const zero, one = "tor0 [###############...............]  50% Loading relays, of which there are more ", "tor1 [###...........................]  10% Connected to a relay (and 1 more)"

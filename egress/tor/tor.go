@@ -1,4 +1,4 @@
-// Package tor is the way out through Tor: one daemon or a pool of several, that run
+// Package tor is the egress through Tor: one daemon or a pool of several, that run
 // already or that the pool runs itself.
 //
 // A [Pool] keeps streams apart by an isolation key: a keyed hash of who asks, which is
@@ -54,7 +54,7 @@ func (m Member) String() string {
 	return m.SOCKS
 }
 
-// Pool is the way out through its members. Only Members is required. The fields must
+// Pool is the egress through its members. Only Members is required. The fields must
 // not change once it is used, and a Pool must not be copied. It may be used by many
 // goroutines at once. Control ports and daemons are the affair of [Pool.Run]; a pool of
 // members that have neither works without it.

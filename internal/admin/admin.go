@@ -38,7 +38,7 @@ type Options struct {
 	Metrics http.Handler // serves /metrics; nil for none
 	Log     *slog.Logger // slog.Default() if nil
 
-	// Ready says why hosier cannot serve its clients, nil if it can. It names each way out
+	// Ready says why hosier cannot serve its clients, nil if it can. It names each egress
 	// and what is wrong with it. Nil is always ready.
 	Ready func(context.Context) error
 

@@ -64,7 +64,7 @@ func charts(minutes []telemetry.Minute) []chart {
 			series{Name: "down to clients", Class: "main", values: pick(func(m *telemetry.Minute) float64 { return float64(m.Down) })},
 			series{Name: "up to targets", Class: "more", values: pick(func(m *telemetry.Minute) float64 { return float64(m.Up) })}),
 		quantiles("Handshake", func(m *telemetry.Minute) telemetry.Quantiles { return m.Handshake }),
-		quantiles("Way out answers", func(m *telemetry.Minute) telemetry.Quantiles { return m.Connect }),
+		quantiles("Egress answers", func(m *telemetry.Minute) telemetry.Quantiles { return m.Connect }),
 		quantiles("First byte", func(m *telemetry.Minute) telemetry.Quantiles { return m.FirstByte }),
 	}
 }

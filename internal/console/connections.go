@@ -48,7 +48,7 @@ var sortings = []sorting{
 	{"dialect", "Dialect", [2]string{"dialect", "dialect, backwards"}, "w3", func(a, b row) int {
 		return cmp.Or(strings.Compare(a.Dialect, b.Dialect), strings.Compare(a.Listener, b.Listener))
 	}},
-	{"egress", "Way out", [2]string{"way out", "way out, backwards"}, "w3", func(a, b row) int {
+	{"egress", "Egress", [2]string{"egress", "egress, backwards"}, "w3", func(a, b row) int {
 		return cmp.Or(strings.Compare(a.Egress, b.Egress), strings.Compare(a.Member, b.Member))
 	}},
 	{"up", "Up", [2]string{"least sent up", "most sent up"}, "n w2", func(a, b row) int { return cmp.Compare(a.Up, b.Up) }},

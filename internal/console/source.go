@@ -1,5 +1,5 @@
 // Package console shows the operator of a running hosier what it does, as pages for a
-// browser and as JSON for scripts: what flows, how it went in the last hour, the ways out,
+// browser and as JSON for scripts: what flows, how it went in the last hour, the egresses,
 // the rules, who leaks names, what failed, and the configuration in force.
 //
 // It asks a [Source] for everything. What a Source returns may be shown as it is: whoever
@@ -44,7 +44,7 @@ type Status struct {
 	Version   string    `json:"version"`
 	Started   time.Time `json:"started"`
 	Redacted  bool      `json:"redacted"` // clients and targets are hidden
-	Ready     bool      `json:"ready"`    // a way out can serve
+	Ready     bool      `json:"ready"`    // an egress can serve
 	Open      int       `json:"open"`     // connections
 	MaxConns  int       `json:"max_conns"`
 	Listeners []string  `json:"listeners"` // their addresses
@@ -52,7 +52,7 @@ type Status struct {
 	Down      int64     `json:"down"`      // payload bytes to clients
 }
 
-// Egress is a way out.
+// Egress is the state of an egress.
 type Egress struct {
 	Name  string `json:"name"`
 	Via   string `json:"via"`  // as configured, without passwords

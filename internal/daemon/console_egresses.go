@@ -8,7 +8,7 @@ import (
 	"hosier/internal/console"
 )
 
-// consoleEgresses are the ways out of the configuration in force. All tors are asked at
+// consoleEgresses are the egresses of the configuration in force. All tors are asked at
 // once, as long as ctx lasts.
 func (d *Daemon) consoleEgresses(ctx context.Context) []console.Egress {
 	g := d.current.Load()

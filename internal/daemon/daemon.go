@@ -368,7 +368,7 @@ func (d *Daemon) replace(ctx context.Context) error {
 	return nil
 }
 
-// retireUnused has those ways out end that the configuration in force does not have, and
+// retireUnused has those egresses end that the configuration in force does not have, and
 // forgets those that have ended.
 func (d *Daemon) retireUnused() {
 	g := d.current.Load()

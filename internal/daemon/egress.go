@@ -22,7 +22,7 @@ import (
 	"hosier/socks"
 )
 
-// retirement is how long a way out that a reload dropped is kept for connections that had
+// retirement is how long an egress that a reload dropped is kept for connections that had
 // begun but not asked for it: longer than a handshake lasts.
 const retirement = time.Minute
 
@@ -49,7 +49,7 @@ type liveEgress struct {
 	ended   bool
 }
 
-// openEgress makes the way out that e describes, which has judge look at each connection to an
+// openEgress makes the egress that e describes, which has judge look at each connection to an
 // upstream before it is used. It starts nothing.
 func openEgress(ctx context.Context, e config.Egress, c *config.Config, log *slog.Logger, judge func(net.Conn) error) (*liveEgress, error) {
 	x := &liveEgress{name: e.Name, kind: e.Via.Kind(), via: e.Via, key: egressKey(e), over: make(chan struct{})}
@@ -89,7 +89,7 @@ func Members(written []via.Member) (all []tor.Member) {
 	return all
 }
 
-// egressKey is equal for two descriptions of the same way out.
+// egressKey is equal for two descriptions of the same egress.
 func egressKey(e config.Egress) string {
 	return strings.Join([]string{e.Name, e.Via.Reveal(), e.Torrc}, "\x00")
 }
@@ -109,7 +109,7 @@ func (x *liveEgress) upstreams() (all []string) {
 	return all
 }
 
-// start runs what the way out needs to run.
+// start runs what the egress needs to run.
 func (x *liveEgress) start(ctx context.Context, changed func(tor.Status)) {
 	if x.pool == nil {
 		close(x.over)
@@ -230,7 +230,7 @@ func (x *liveEgress) ready() bool {
 // hasTor reports whether a tor is ready, where it needs one.
 func (x *liveEgress) hasTor() bool { return x.pool == nil || x.pool.Ready() }
 
-// spawnDir is where the daemons of a way out have their directories: the state directory,
+// spawnDir is where the daemons of an egress have their directories: the state directory,
 // or for one with a table of its own a directory in it.
 func spawnDir(stateDir string, e config.Egress) string {
 	if strings.Contains(e.Name, "://") || e.Name == e.Via.Reveal() {
@@ -239,7 +239,7 @@ func spawnDir(stateDir string, e config.Egress) string {
 	return filepath.Join(stateDir, e.Name)
 }
 
-// openTor makes the pool of a way out into Tor, and tells the directory of its daemons.
+// openTor makes the pool of an egress into Tor, and tells the directory of its daemons.
 func openTor(ctx context.Context, e config.Egress, c *config.Config, log *slog.Logger) (p *tor.Pool, dir string, err error) {
 	spec := e.Via.Tor()
 	p = &tor.Pool{Members: Members(spec.Members), Log: log}

@@ -16,7 +16,7 @@ func stoppable() (x *liveEgress, ended func() bool) {
 	return x, x.isOver
 }
 
-// A way out that a reload drops ends when nobody uses it, and not before connections that
+// An egress that a reload drops ends when nobody uses it, and not before connections that
 // had begun have had their time.
 func TestRetire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -46,7 +46,7 @@ func TestRetire(t *testing.T) {
 	})
 }
 
-// A reload that takes the last one back takes its ways out back, too.
+// A reload that takes the last one back takes its egresses back, too.
 func TestRevive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x, over := stoppable()

@@ -42,7 +42,7 @@ type generation struct {
 	policies map[string]*proxy.Policy   // by the address of the listener, as sessions know it
 }
 
-// newGeneration makes everything that c asks for, but opens no listener. Ways out of which
+// newGeneration makes everything that c asks for, but opens no listener. Egresses of which
 // the configuration says the same as before are those that run already.
 func (d *Daemon) newGeneration(ctx context.Context, c *config.Config) (*generation, error) {
 	g := &generation{

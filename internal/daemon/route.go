@@ -89,15 +89,15 @@ func (l *routes) to(names []string) *route {
 		return t
 	}
 	t := &route{}
-	var list []egress.Way
+	var list []egress.Member
 	for _, name := range names {
 		e := l.generation.egresses[name]
 		t.egresses = append(t.egresses, e)
-		list = append(list, egress.Way{Name: name, Egress: l.egress(e), Ready: e.hasTor, Judged: l.judge(e, len(names) == 1)})
+		list = append(list, egress.Member{Name: name, Egress: l.egress(e), Ready: e.hasTor, Judged: l.judge(e, len(names) == 1)})
 	}
 	t.Name, t.Done, t.Egress = key, t.leave, list[0].Egress
 	if len(list) > 1 || t.egresses[0].kind == rules.Proxy {
-		t.Egress = &egress.Failover{Ways: list}
+		t.Egress = &egress.Failover{Members: list}
 	}
 	l.all[key] = t
 	return t

@@ -7,8 +7,8 @@ import (
 	"hosier/socks"
 )
 
-// isLocal tells whether the request may come from a program of this host: by a Unix socket,
-// from loopback, or from the address that it came to.
+// isLocal reports whether the request comes from a program of this host: over a Unix
+// socket, from loopback, or from the listener's own address.
 func isLocal(r *socks.Request) bool {
 	client := r.Client.Addr()
 	if !client.IsValid() || client.Unmap().IsLoopback() {
@@ -18,8 +18,9 @@ func isLocal(r *socks.Request) bool {
 	return err == nil && l.Addr().Unmap() == client.Unmap()
 }
 
-// proxyEnd is the address that the client connected to. A listener of all addresses does
-// not say which: those who come from loopback come to where they are.
+// proxyEnd returns the address that the client connected to. A listener on all addresses
+// does not have it: a client from loopback connected to its own address. A listener of
+// all addresses does not say which: those who come from loopback come to where they are.
 func proxyEnd(r *socks.Request) netip.AddrPort {
 	l, err := netip.ParseAddrPort(r.Listener)
 	if err != nil {
@@ -31,8 +32,8 @@ func proxyEnd(r *socks.Request) netip.AddrPort {
 	return netip.AddrPortFrom(l.Addr().Unmap(), l.Port())
 }
 
-// clientKey returns what a client is known by: the zero Addr for this host, else what
-// [fair.Client] makes of its address.
+// clientKey returns the key of a client: the zero Addr for this host, else its
+// [fair.Client].
 func clientKey(a netip.Addr) netip.Addr {
 	if a.Unmap().IsLoopback() {
 		return netip.Addr{}
@@ -40,7 +41,7 @@ func clientKey(a netip.Addr) netip.Addr {
 	return fair.Client(a)
 }
 
-// isPrivate tells whether the address has a meaning on one network only: this host, one
+// isPrivate reports whether the address has a meaning on one network only: this host, one
 // link, RFC 1918, RFC 4193, or RFC 6598, which overlay networks use.
 func isPrivate(a netip.Addr) bool {
 	a = a.Unmap()

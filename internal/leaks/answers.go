@@ -13,8 +13,8 @@ const (
 	maxAsking      = 512 // clients
 )
 
-// answers remembers which addresses each client was told, so that one which asks much
-// cannot make others be forgotten. Its zero value is empty.
+// answers records the addresses that each client got as answers. The bound per client
+// keeps one that asks much from displacing others. Its zero value is empty.
 type answers struct {
 	mu      sync.Mutex
 	clients recent[netip.Addr, *recent[netip.Addr, struct{}]]
@@ -41,7 +41,7 @@ func (a *answers) has(client, ip netip.Addr, now time.Time) bool {
 	return ok
 }
 
-// recent is a map that forgets what was put longest ago. Its zero value is empty.
+// recent is a map that drops its oldest entries. Its zero value is empty.
 type recent[K comparable, V any] struct {
 	at    map[K]*list.Element
 	order list.List // of stamped[K, V], the oldest at the front

@@ -2,10 +2,11 @@ package leaks
 
 import "strings"
 
-// fixes are the settings that have a program send names. The first line that has the
-// program's name, or the beginning of it before a *, counts. What is said was seen with
-// curl 7.88, git 2.39, npm 11, ncat 7.93 and Java 17; for the others in their documents:
-// requests' "Advanced Usage", nc's socks.c, Chromium's proxy.md, Firefox's settings.
+// fixes are the settings that make a program send names. The first line with the
+// program's name, or its beginning before a *, counts. They were tested with curl 7.88,
+// git 2.39, npm 11, ncat 7.93 and Java 17; and taken from the documentation of the
+// others: requests' "Advanced Usage", nc's socks.c, Chromium's proxy.md, Firefox's
+// settings.
 var fixes = [...]struct{ programs, fix string }{
 	{"curl", "use --socks5-hostname in place of --socks5, --socks4a in place of --socks4, and in -x and variables socks5h:// in place of socks5://"},
 	{"git git-remote-*", "git config --global http.proxy socks5h://HOST:PORT, not socks5://; the same in ALL_PROXY"},

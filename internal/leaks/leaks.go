@@ -1,9 +1,9 @@
 // Package leaks watches for clients that ask for an address where they could have asked
-// for a name: whoever looked that name up told a DNS server where the client is going.
-// Tor calls it unsafe SOCKS.
+// for a name: looking that name up revealed the client's target to a DNS server. Tor
+// calls it unsafe SOCKS.
 //
-// A [Watch] judges each request, names the program that sent it where it runs on this host,
-// and says which setting fixes it. It keeps counts, and no targets.
+// A [Watch] judges each request, identifies the program on this host that sent it, and
+// reports which setting fixes it. It keeps counts, and no targets.
 package leaks
 
 import (
@@ -25,14 +25,14 @@ import (
 // ErrUnsafe refuses a request with an address where a name was possible.
 var ErrUnsafe = errors.New("leaks: the client sent an address where it could have sent a name: it may have looked one up outside the proxy")
 
-// Mode is what becomes of unsafe requests.
+// Mode is the treatment of unsafe requests.
 type Mode int
 
 // The modes.
 const (
-	Warn   Mode = iota // told, once in a while, with the fix
+	Warn   Mode = iota // logged, at most once an hour for each source, with the fix
 	Allow              // counted
-	Refuse             // told as by Warn, and refused
+	Refuse             // logged as by Warn, and refused
 )
 
 const (
@@ -40,9 +40,9 @@ const (
 	forgetEntry  = 24 * time.Hour
 	tellAgain    = time.Hour // of one entry
 	lookFor      = 100 * time.Millisecond
-	looksASecond = 50 // for the programs of requests, as long as they are found where one was found lately
+	looksASecond = 50 // searches for the programs of requests, while recently found programs match
 	looksAtOnce  = 50
-	namesASecond = 20 // that are found for whoever asks
+	namesASecond = 20 // searches by Program
 )
 
 // Watch judges requests. It must come from [New]; its methods may be called by many
@@ -53,14 +53,14 @@ type Watch struct {
 
 	answers answers
 	told    *rate.Limiter // all lines
-	accused *rate.Limiter // looks for programs to accuse
-	cleared *rate.Limiter // and to clear; of its own, or a busy browser would shield others
-	named   *rate.Limiter // looks for programs to name
-	lookFor time.Duration // for a program; the constant, but in tests of what is found
-	turn    chan struct{} // holds a token while somebody looks
-	finder  finder        // of the one whose turn it is
+	accused *rate.Limiter // searches for programs to report
+	cleared *rate.Limiter // and to absolve; a limit of its own, or a busy browser would shield others
+	named   *rate.Limiter // searches by Program
+	lookFor time.Duration // limit of one search; tests change it
+	turn    chan struct{} // holds a token during a search
+	finder  finder        // guarded by turn
 
-	open    atomic.Int64 // entries of programs that are not cleared
+	open    atomic.Int64 // entries of programs that are not absolved
 	counted [4]atomic.Uint64
 
 	mu      sync.Mutex
@@ -68,7 +68,7 @@ type Watch struct {
 	order   list.List // of *record, the one that was unsafe last at the back
 }
 
-// culprit is who sends addresses: a program of this host, or another host.
+// source is a sender of addresses: a program of this host, or another host.
 type culprit struct {
 	client  netip.Addr // zero: this host
 	program string     // "" if it is not known
@@ -82,8 +82,8 @@ type record struct {
 	told    time.Time
 }
 
-// New returns a Watch that warns to log. The client function says how a client is written
-// there; nil leaves clients out.
+// New returns a Watch that warns to log. The client function formats a client for the
+// log; nil leaves clients out.
 func New(log *slog.Logger, client func(netip.AddrPort) string) *Watch {
 	return &Watch{
 		log: log, client: client,
@@ -97,22 +97,21 @@ func New(log *slog.Logger, client func(netip.AddrPort) string) *Watch {
 	}
 }
 
-// Verdict is what [Watch.Judge] says of a request.
+// Verdict is the result of [Watch.Judge].
 type Verdict struct {
-	// Unsafe says that the request has an address that the client may have looked up.
+	// Unsafe reports that the request has an address that the client may have looked up.
 	Unsafe bool
-	// Look says that [Watch.Look] is to be called.
+	// Look reports that [Watch.Look] must be called.
 	Look bool
 }
 
-// Judge is asked once for each request. It does not wait. The error, in mode Refuse, wraps
-// [ErrUnsafe] and socks.NotAllowed.
+// Judge judges a request. Call it once for each. It does not block. The error, in mode
+// Refuse, wraps [ErrUnsafe] and socks.NotAllowed.
 //
 // Only CONNECT with an address in the form of one can be unsafe. It is not if the same
-// client was told the address by [Watch.Answered] a while ago, as programs under torsocks
-// do; nor if the address is one of a private network or of this host, which is typed, or
-// means the same wherever it is looked up, more often than it gives something away: those
-// are counted apart, and refused by no mode.
+// client got the address as an answer ([Watch.Answered]) before, as programs under
+// torsocks do; nor if the address is private or of this host: such addresses are mostly
+// typed and reveal little. They are counted separately, and no mode refuses them.
 func (w *Watch) Judge(m Mode, r *socks.Request) (Verdict, error) {
 	client := clientKey(r.Client.Addr())
 	switch {
@@ -142,15 +141,15 @@ func (w *Watch) Judge(m Mode, r *socks.Request) (Verdict, error) {
 	return v, nil
 }
 
-// good is a request as it should be: the program that sent it may be fixed.
+// judgeSafe judges a request as it should be: its program may have been fixed.
 func (w *Watch) good(m Mode, r *socks.Request) Verdict {
 	return Verdict{Look: m != Allow && w.open.Load() > 0 && isLocal(r) && w.cleared.Allow()}
 }
 
-// Look finds the program of this host that sent the request, and accuses it or takes the
-// accusation back. It must be called before the client has its reply, since a program may
-// end when it has that. It takes a millisecond or so, and never much more than 100; pid is
-// the program, if the caller knows it from a Unix socket, or else 0.
+// Look finds the program of this host that sent the request, and reports or absolves it.
+// Call it before the client gets its reply, since the program may end then. It takes
+// about a millisecond, and never much more than 100; pid is the program's, if the caller
+// knows it from a Unix socket, or else 0.
 func (w *Watch) Look(ctx context.Context, v Verdict, r *socks.Request, pid int) {
 	p := w.find(ctx, r.Client, proxyEnd(r), pid)
 	who := culprit{netip.Addr{}, p.name, p.uid}
@@ -161,11 +160,11 @@ func (w *Watch) Look(ctx context.Context, v Verdict, r *socks.Request, pid int) 
 	}
 }
 
-// Program finds the program that connected from one address of loopback to another, and
-// accuses it of nothing. Where it cannot be found the name is empty: on systems other than
-// Linux, without the right to look into the programs of others, beyond 20 a second, and
-// after 100 ms. The name has at most 32 characters, all of which can be printed; the program
-// chose it, so it may hold what means something on a page.
+// Program returns the program that connected from one loopback address to another,
+// without reporting it. If it cannot be found the name is empty: on systems other than
+// Linux, without permission to inspect other users' programs, beyond 20 a second, and
+// after 100 ms. The name has at most 32 characters, all printable; the program chose it,
+// so it may contain markup.
 func (w *Watch) Program(ctx context.Context, client, server netip.AddrPort) (name string, pid int) {
 	isLoopback := func(a netip.AddrPort) bool { return a.Addr().Unmap().IsLoopback() }
 	if !isLoopback(client) || !isLoopback(server) || !w.named.Allow() {
@@ -225,7 +224,7 @@ func (w *Watch) tell(e Entry, r *socks.Request) {
 	w.log.LogAttrs(context.Background(), slog.LevelWarn, "a client sends addresses in place of names, and may look them up outside the proxy", attrs...)
 }
 
-// enter returns the record of who, a new one if need be. w.mu is held.
+// enter returns the record of a source, a new one if need be. w.mu is held.
 func (w *Watch) enter(who culprit, now time.Time) *record {
 	w.forget(now)
 	if at := w.entries[who]; at != nil {
@@ -258,14 +257,14 @@ func (w *Watch) drop(at *list.Element) {
 	}
 }
 
-// count keeps w.open.
+// count maintains w.open.
 func (w *Watch) count(e *record, by int64) {
 	if e.program != "" {
 		w.open.Add(by)
 	}
 }
 
-// clear keeps the record, so that a program that does both is not told each time.
+// absolve keeps the record, so that a program that sends both is not logged each time.
 func (w *Watch) clear(who culprit) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -276,7 +275,7 @@ func (w *Watch) clear(who culprit) {
 	}
 }
 
-// Answered is told what this server has answered to a client's RESOLVE.
+// Answered records an answer to a client's RESOLVE.
 func (w *Watch) Answered(client netip.Addr, ip netip.Addr) {
 	w.answers.add(clientKey(client), ip.Unmap(), time.Now())
 }
@@ -293,9 +292,9 @@ type Entry struct {
 	Fix     string    `json:"fix"` // which setting to change, for people
 }
 
-// Report returns who sent addresses in the last day and was not seen to do better since,
-// the latest first. A program does better when it sends a name. Of another host, or where
-// the program is not known, nobody can tell.
+// Report returns the sources of unsafe requests of the last 24 hours that have not sent a
+// name since, the latest first. Names are credited to programs only: another host, or an
+// unknown program, stays in the report.
 func (w *Watch) Report() []Entry {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -311,10 +310,10 @@ func (w *Watch) Report() []Entry {
 
 // Counts says how many requests had an address where a name was possible.
 type Counts struct {
-	Unsafe   uint64 `json:"unsafe"`   // accused, if the mode was not Allow
+	Unsafe   uint64 `json:"unsafe"`   // reported, unless the mode was Allow
 	Refused  uint64 `json:"refused"`  // of these
-	Private  uint64 `json:"private"`  // not accused: addresses of private networks
-	Answered uint64 `json:"answered"` // not accused: addresses that this server had told the client
+	Private  uint64 `json:"private"`  // not reported: addresses of private networks
+	Answered uint64 `json:"answered"` // not reported: addresses that this server had answered to the client
 }
 
 const (
@@ -324,7 +323,7 @@ const (
 	answered
 )
 
-// Counts returns what was counted so far.
+// Counts returns the counts so far.
 func (w *Watch) Counts() Counts {
 	return Counts{
 		Unsafe: w.counted[unsafe].Load(), Refused: w.counted[refused].Load(),

@@ -12,9 +12,9 @@ import (
 	"strings"
 )
 
-// Listeners returns the processes that hold a TCP socket of this host which accepts
-// connections to addr, as far as the caller may look into them. systemd is none of them: it
-// holds sockets for services.
+// Listeners returns the processes with a TCP socket of this host that accepts connections
+// to addr, as far as the caller may inspect them. It leaves out systemd, which holds
+// sockets for services.
 func Listeners(ctx context.Context, addr netip.AddrPort) (pids []int) {
 	inodes := listening(addr)
 	if len(inodes) == 0 {
@@ -35,8 +35,8 @@ func Listeners(ctx context.Context, addr netip.AddrPort) (pids []int) {
 	return pids
 }
 
-// listening returns what descriptors of the sockets link to: those that listen at addr
-// itself, or if there are none, at its port of every address.
+// listening returns the link targets of the descriptors of sockets that listen at addr
+// itself, or if there are none, on its port at every address.
 func listening(addr netip.AddrPort) (links []string) {
 	var every []string
 	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -64,8 +64,8 @@ func listening(addr netip.AddrPort) (links []string) {
 	return links
 }
 
-// parseListening reads a line of /proc/net/tcp (proc_net_tcp(5)), and reports whether it is
-// that of a socket which listens.
+// parseListening reads a line of /proc/net/tcp (proc_net_tcp(5)), and reports whether the
+// socket listens.
 func parseListening(line string) (at netip.AddrPort, inode string, ok bool) {
 	const listens = "0A"
 	fields := strings.Fields(line)

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Listening returns the program of this host that listens at a TCP address, or keeps others
-// from it; "" and 0 if that is not known. Without the right to look into the programs of
-// others it finds only those of the same user.
+// Listening returns the program of this host that listens at a TCP address, or blocks it
+// for others; "" and 0 if unknown. Without permission to inspect other users' programs it
+// finds only the caller's own.
 func Listening(ctx context.Context, a netip.AddrPort) (name string, pid int) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

@@ -14,9 +14,9 @@ type program struct {
 	uid  int    // -1 if not known
 }
 
-// programName makes a name for people of what a program calls itself: of its command line
-// only the first word, since the others may hold secrets and targets, and of an interpreter
-// the script, if that is a tool of which we know the fix.
+// programName returns a name for people: only the first word of the command line, since
+// the others may hold secrets and targets, and for an interpreter the script, if there is
+// a fix for it.
 func programName(words []string, comm string) string {
 	if len(words) == 0 || words[0] == "" {
 		return printable(comm)
@@ -37,8 +37,9 @@ func programName(words []string, comm string) string {
 	return printable(name)
 }
 
-// firstWord is the name in the first word of a command line, which some programs write over
-// with all of it: "/usr/lib/chromium/chromium --type=utility", "npm view hosier".
+// firstWord returns the name in the first word of a command line, which some programs
+// overwrite with all of it: "/usr/lib/chromium/chromium --type=utility", "npm view
+// hosier".
 func firstWord(word string) string {
 	if strings.HasPrefix(word, "/") {
 		word, _, _ = strings.Cut(word, " -")
@@ -48,7 +49,7 @@ func firstWord(word string) string {
 	return word
 }
 
-// printable keeps a name, which any program may choose, from doing harm where it is shown.
+// printable makes a name, which any program may choose, safe to show.
 func printable(name string) string {
 	const most = 32
 	var b strings.Builder

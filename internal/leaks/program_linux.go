@@ -15,14 +15,13 @@ import (
 
 // finder finds the programs that sockets belong to. It is used by one goroutine at a time.
 type finder struct {
-	lately []int // pids that were found, the latest first: one that sends addresses sends more
+	lately []int // pids found recently, the latest first: one that sends addresses sends more
 }
 
 const maxLately = 16
 
-// find returns the program whose socket has the address client and is connected to the
-// address of the proxy. Without the right to look into the programs of others it finds only
-// as whom they run.
+// find returns the program with the socket that is bound to client and connected to
+// proxy. Without permission to inspect other users' programs it finds only the user.
 func (f *finder) find(ctx context.Context, client, proxy netip.AddrPort) program {
 	s, err := findSocket(client, proxy)
 	if err != nil {
@@ -57,7 +56,7 @@ func (f *finder) found(pid, uid int) program {
 	return p
 }
 
-// describe names a program by its pid.
+// describe returns the program with a pid.
 func describe(pid int) program {
 	dir := procDir(pid)
 	comm, err := readSome(filepath.Join(dir, "comm"))
@@ -100,7 +99,7 @@ func processes() []int {
 	return pids
 }
 
-// owner is the user as whom the program runs; -1 if it has ended.
+// owner returns the user that the program runs as; -1 if it has ended.
 func owner(pid int) int {
 	info, err := os.Stat(procDir(pid))
 	if err != nil {
@@ -113,8 +112,8 @@ func owner(pid int) int {
 	return int(s.Uid)
 }
 
-// holds tells whether a program has a descriptor that links there. Of one with more than some
-// hundred it looks at the others only while there is time.
+// holds reports whether a program has a descriptor with this link target. It checks the
+// first few hundred, and more while there is time.
 func holds(ctx context.Context, pid int, link string) bool {
 	dir := procDir(pid) + "/fd"
 	d, err := os.Open(dir)

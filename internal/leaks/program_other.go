@@ -7,7 +7,7 @@ import (
 	"net/netip"
 )
 
-// finder finds nothing: only Linux tells whose a socket is to whoever asks.
+// finder finds nothing: only Linux reports the owner of a socket.
 type finder struct{}
 
 func (*finder) find(context.Context, netip.AddrPort, netip.AddrPort) program { return program{uid: -1} }

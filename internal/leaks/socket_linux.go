@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket is what the kernel says of one.
+// socket is the kernel's description of a socket.
 type socket struct {
 	inode uint32
 	uid   int

@@ -31,7 +31,7 @@ const (
 )
 
 // Check answers requests for CheckName, port 80, with what the proxy sees of them, and
-// leads nowhere else. It is a way out of package proxy. Browsers get an answer by the link
+// leads nowhere else. It is an egress of package proxy. Browsers get an answer by the link
 // of a page alone: otherwise any web page could see whether it comes through this proxy.
 type Check struct {
 	key  [32]byte

@@ -104,8 +104,8 @@ type outcome struct {
 }
 
 // New returns a Set, or an error that names the rule that has no action or two, or an
-// egress that does not exist. An error says which rule has no action or two, or names a
-// way out that there is not.
+// egress that does not exist. An error says which rule has no action or two, or names an
+// egress that there is not.
 func New(s Spec) (*Set, error) {
 	set := &Set{kinds: s.Egresses}
 	for i := range s.Rules {

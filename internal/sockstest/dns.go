@@ -1,5 +1,5 @@
 // Package sockstest is for tests: a DNS server that remembers what it was asked, targets
-// to connect to, a way out made of functions, and the suite that every way out passes.
+// to connect to, an egress made of functions, and the suite that every egress passes.
 package sockstest
 
 import (

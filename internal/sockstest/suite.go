@@ -21,7 +21,7 @@ type suite struct {
 	client socks.Dialer
 }
 
-// TestEgress runs the suite that every way out passes. Make returns a way out that leads
+// TestEgress runs the suite that every egress passes. Make returns an egress that leads
 // to w, and looks names up with w.DNS on its far side; nothing else here asks a DNS server.
 func TestEgress(t *testing.T, make func(t *testing.T, w *World) egress.Egress) {
 	w := NewWorld(t)
@@ -100,11 +100,11 @@ func (s suite) failures(t *testing.T) {
 	}
 }
 
-// refusedProperly reports whether the way out has no lookups, and says so with 07.
+// refusedProperly reports whether the egress has no lookups, and says so with 07.
 func refusedProperly(t *testing.T, err error) bool {
 	t.Helper()
 	if errors.Is(err, socks.CommandNotSupported) {
-		t.Log("this way out has no lookups, and says so")
+		t.Log("this egress has no lookups, and says so")
 		return true
 	}
 	return false
@@ -150,7 +150,7 @@ func (s suite) resolvePTR(t *testing.T) {
 	}
 }
 
-// onion holds for the ways out that are not Tor; the one that is has tests of its own.
+// onion holds for the egresses that are not Tor; the one that is has tests of its own.
 func (s suite) onion(t *testing.T) {
 	const good = "duckduckgogg42xjoc72x3sjasowoarfbgcmvfimaftt6twagswzczad.onion"
 	for name, want := range map[string]socks.Status{good: socks.HostUnreachable, "www." + good: socks.HostUnreachable, "bad.onion": socks.GeneralFailure} {
@@ -170,7 +170,7 @@ func (s suite) onion(t *testing.T) {
 	}
 }
 
-// context sees that a way out gives up when its context ends.
+// context sees that an egress gives up when its context ends.
 func (s suite) context(t *testing.T, out egress.Egress) {
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error, 1)

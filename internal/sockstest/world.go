@@ -20,7 +20,7 @@ import (
 
 func itoa(b byte) string { return strconv.Itoa(int(b)) }
 
-// World is what a way out leads to in a test, on loopback. Its zone has
+// World is what an egress leads to in a test, on loopback. Its zone has
 //
 //	echo.test     127.0.0.1         six.test      ::1
 //	both.test     127.0.0.1, ::1    dead6.test    127.0.0.1, and an IPv6 address that refuses
@@ -92,7 +92,7 @@ func Resolver(tb testing.TB, dns string) *resolver.Resolver {
 	return r
 }
 
-// Egress is a way out made of functions. A nil one is refused as unsupported. It
+// Egress is an egress made of functions. A nil one is refused as unsupported. It
 // remembers each request, and is safe for concurrent use if the functions are.
 type Egress struct {
 	DialFunc    func(context.Context, *socks.Request) (net.Conn, socks.Addr, error)

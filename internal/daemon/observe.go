@@ -137,7 +137,7 @@ func (d *Daemon) logTrace(ses *proxy.Session, t *policy.Trace) {
 	d.telemetry.Decision(ses, lines)
 }
 
-// health is how each way out is, and each tor.
+// health is how each egress is, and each tor.
 func (d *Daemon) health() (all []telemetry.Health) {
 	g := d.current.Load()
 	if g == nil {
@@ -156,7 +156,7 @@ func (d *Daemon) health() (all []telemetry.Health) {
 	return all
 }
 
-// ready says why hosier cannot serve; nil if at least one way out can.
+// ready says why hosier cannot serve; nil if at least one egress can.
 func (d *Daemon) ready(context.Context) error {
 	var down []error
 	for _, h := range d.health() {
@@ -168,5 +168,5 @@ func (d *Daemon) ready(context.Context) error {
 			down = append(down, errors.New("egress "+h.Egress+" cannot serve"))
 		}
 	}
-	return errors.Join(append(down, errors.New("no way out can serve"))...)
+	return errors.Join(append(down, errors.New("no egress can serve"))...)
 }
