@@ -57,13 +57,13 @@ func inLoopOf(l net.Listener, f func()) bool {
 	t := a.task
 	t.start(func() {
 		t.loop.wires.addTask(t) // now, for Engine.Close: it may never watch
-		t.loop.doors = append(t.loop.doors, t)
+		t.loop.acceptors = append(t.loop.acceptors, t)
 		if t.loop.engine.isClosed() {
 			t.close()
 		}
 		defer a.release()
 		f()
-		t.loop.doors = slices.DeleteFunc(t.loop.doors, func(one *task) bool { return one == t })
+		t.loop.acceptors = slices.DeleteFunc(t.loop.acceptors, func(one *task) bool { return one == t })
 	})
 	if t.loop.post(t, true) {
 		return true
@@ -102,7 +102,7 @@ func (a *acceptor) accept() (net.Conn, error) {
 	for {
 		for !t.loop.accepts() && !a.isClosed() {
 			if a.unwatch() { // after the kernel told this loop alone of one
-				t.loop.engine.loops.all[0].knock()
+				t.loop.engine.loops.all[0].wakeAcceptors()
 			}
 			a.rest()
 		}

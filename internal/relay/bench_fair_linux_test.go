@@ -78,7 +78,7 @@ func pings(b *testing.B, address string, streams int) (took [][]time.Duration) {
 			c := dialTCP(b, address)
 			defer c.Close()
 			message := make([]byte, 64)
-			for range 2 * settleAfter {
+			for range 2 * migrateAfter {
 				exchange(b, c, message)
 			}
 			ready.Done()

@@ -244,7 +244,7 @@ func lookAtDepth(t *testing.T) atDepth {
 			n, event, failed = w.n, w.events[0], w.err
 		},
 		after: func() error {
-			if n != 1 || event.Fd != bellSlot || event.Events != unix.EPOLLIN {
+			if n != 1 || event.Fd != wakeSlot || event.Events != unix.EPOLLIN {
 				return fmt.Errorf("%d events, the first %v, %v", n, event, failed)
 			}
 			return nil

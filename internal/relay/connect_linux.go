@@ -127,13 +127,13 @@ func (e *Engine) startTask(p *Pair) *Relay {
 		Relay:    Relay{done: p.Done},
 		loop:     t.loop,
 		halfIdle: p.halfIdle(),
-		stay:     settleAfter,
+		stays:    migrateAfter,
 		care:     fresh,
 	}
 	w.runner = w
 	w.mu.Lock()
 	t.handOver(w)
-	e.limits.watch(&w.seat, p.Idle)
+	e.limits.watch(&w.timer, p.Idle)
 	w.sendFirst(p)
 	e.keep()
 	if e.isClosed() {

@@ -29,7 +29,7 @@ type eventLoop struct {
 	engine *Engine
 	place  int // in eventLoops.all
 	waiter waiter
-	bell   int // an eventfd: something written to it has the loop look at what follows
+	wakeFD int // an eventfd: something written to it has the loop look at what follows
 	done   chan struct{}
 	wires  table
 
@@ -38,16 +38,16 @@ type eventLoop struct {
 	stopping bool
 
 	// Used by the loop's goroutine only:
-	buffer   *[largeBuffer]byte
-	events   []unix.EpollEvent // that are still to be looked into
-	turns    turns
-	carriers []*carrier // that have nothing to carry
-	doors    []*task    // of acceptors
-	work     workload
+	buffer    *[largeBuffer]byte
+	events    []unix.EpollEvent // that are still to be looked into
+	turns     turns
+	carriers  []*carrier // that have nothing to carry
+	acceptors []*task    // tasks that accept
+	work      workload
 }
 
-// bellSlot marks the event of a loop's bell.
-const bellSlot = -1
+// wakeSlot marks the event of a loop's wakeFD.
+const wakeSlot = -1
 
 // pick returns the loop for the next relay, nil if there are no loops.
 func (e *Engine) pick() *eventLoop {
@@ -78,7 +78,7 @@ func (e *Engine) makeLoops() (all []*eventLoop) {
 			break // with none at all, the portable engine serves
 		}
 		l.place = i
-		l.waiter.mayHot = !e.PlainWait && preemptible()
+		l.waiter.mayRaw = !e.PlainWait && preemptible()
 		l.waiter.busy = n
 		all = append(all, l)
 	}
@@ -94,21 +94,21 @@ func newLoop(e *Engine) (*eventLoop, error) {
 		unix.Close(epoll)
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	wakeFD, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		unix.Close(epoll)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: bellSlot}
-	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, bell, &event); err != nil {
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeSlot}
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wakeFD, &event); err != nil {
 		unix.Close(epoll)
-		unix.Close(bell)
+		unix.Close(wakeFD)
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
 	return &eventLoop{
 		engine: e,
 		waiter: waiter{epoll: epoll},
-		bell:   bell,
+		wakeFD: wakeFD,
 		done:   make(chan struct{}),
 		buffer: e.borrow(),
 	}, nil
@@ -150,7 +150,7 @@ func (l *eventLoop) look() (stop bool) {
 	for len(l.events) > 0 {
 		event := &l.events[0]
 		l.events = l.events[1:]
-		if event.Fd == bellSlot {
+		if event.Fd == wakeSlot {
 			if l.answer() {
 				return true
 			}
@@ -201,13 +201,13 @@ func (ls *eventLoops) stop() {
 		l.mu.Lock()
 		l.stopping = true
 		l.mu.Unlock()
-		l.ring()
+		l.wake()
 		<-l.done
 		for _, c := range l.carriers {
 			c.stop()
 		}
 		l.waiter.unpark()
-		unix.Close(l.bell)
+		unix.Close(l.wakeFD)
 		unix.Close(l.waiter.epoll)
 		l.engine.giveBack(l.buffer)
 	}

@@ -59,7 +59,7 @@ func (e *Engine) startCopier(p *Pair) *Relay {
 	}
 	c.runner = c
 	e.addCopier(c)
-	e.limits.watch(&c.seat, p.Idle)
+	e.limits.watch(&c.timer, p.Idle)
 	e.keep()
 	if e.isClosed() {
 		c.cut(ErrClosed)
@@ -174,13 +174,13 @@ func (c *copier) write(d direction, b []byte) *failure {
 	if len(b) == 0 {
 		return nil
 	}
-	c.engine.limits.touch(&c.seat)
+	c.engine.limits.touch(&c.timer)
 	c.writing[d].Store(true)
 	for len(b) > 0 {
 		n, err := c.conns[d].Write(b[:min(len(b), writeChunk)])
 		if n > 0 {
 			c.count(c.engine, d, n)
-			c.engine.limits.touch(&c.seat)
+			c.engine.limits.touch(&c.timer)
 		}
 		if err != nil {
 			return writeFailure(d, err)
@@ -242,7 +242,7 @@ func (c *copier) end(fail *failure) {
 	c.ended++
 	last := c.ended == 2
 	if !last && !c.over {
-		c.engine.limits.watch(&c.seat, idleAfter(fail, c.halfIdle))
+		c.engine.limits.watch(&c.timer, idleAfter(fail, c.halfIdle))
 	}
 	c.mu.Unlock()
 	if last {
@@ -261,7 +261,7 @@ func (c *copier) finish() {
 		how = failed
 	}
 	defer func() {
-		c.engine.limits.forget(&c.seat)
+		c.engine.limits.forget(&c.timer)
 		c.engine.removeCopier(c)
 		c.report(c.engine, err)
 	}()

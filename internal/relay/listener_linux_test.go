@@ -346,7 +346,7 @@ func TestRelaysSettleOverLoops(t *testing.T) {
 	for range relays {
 		all = append(all, s.join(t, e, Pair{}))
 	}
-	for i := range 3 * settleAfter {
+	for i := range 3 * migrateAfter {
 		for _, j := range all {
 			send(t, j.client, newStream(byte(i)), 10)
 			expect(t, j.server, newStream(byte(i)), 10)

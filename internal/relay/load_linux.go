@@ -79,13 +79,13 @@ func (ls *eventLoops) share(now time.Duration) {
 	}
 	switch {
 	case least >= needsHelp && n < len(ls.all):
-		ls.all[a.helpers.Add(1)].knock()
+		ls.all[a.helpers.Add(1)].wakeAcceptors()
 	case n == 1 || sum > (n-1)*needsHelp+sharing:
 	case a.easy < trial:
 		a.easy++
 		return
 	default:
-		ls.all[a.helpers.Load()].knock()
+		ls.all[a.helpers.Load()].wakeAcceptors()
 		a.helpers.Add(-1)
 	}
 	a.easy = 0
@@ -94,12 +94,12 @@ func (ls *eventLoops) share(now time.Duration) {
 // accepts reports whether l is one of the loops that accept.
 func (l *eventLoop) accepts() bool { return l.place <= int(l.engine.loops.acceptance.helpers.Load()) }
 
-// knock has the acceptors of l look whether it accepts, and whether there is a connection.
-func (l *eventLoop) knock() { l.post(nil, false) }
+// wakeAcceptors makes the acceptors of l check again whether to accept.
+func (l *eventLoop) wakeAcceptors() { l.post(nil, false) }
 
-// answerKnock is knock in the loop.
-func (l *eventLoop) answerKnock() {
-	for _, t := range l.doors {
+// checkAcceptors is wakeAcceptors in the loop.
+func (l *eventLoop) checkAcceptors() {
+	for _, t := range l.acceptors {
 		t.serve(l, toClient, unix.EPOLLIN)
 	}
 }

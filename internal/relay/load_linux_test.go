@@ -99,12 +99,12 @@ func TestHelp(t *testing.T) {
 	}
 	dial() // the first loop does not come to it
 	e.loops.acceptance.helpers.Store(1)
-	e.loops.all[1].knock()
+	e.loops.all[1].wakeAcceptors()
 	if l := <-loops; l.place != 1 {
 		t.Fatalf("loop %d accepts, which is busy", l.place)
 	}
 	e.loops.acceptance.helpers.Store(0)
-	e.loops.all[1].knock()
+	e.loops.all[1].wakeAcceptors()
 	resume <- struct{}{} // one of the two
 	resume <- struct{}{}
 	for range 20 {

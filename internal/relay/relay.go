@@ -233,7 +233,7 @@ func (e *Engine) isClosed() bool {
 // Relay is a handle on a relay that was started. Its methods may be called at any
 // time, also after the relay ended, and by several goroutines at the same time.
 type Relay struct {
-	seat                  // in the limits of its engine
+	timer                 // in the limits of its engine
 	moved [2]atomic.Int64 // by direction
 	first atomic.Int64    // when the client was first given something, on the clock of the wheel
 	done  func(Result)

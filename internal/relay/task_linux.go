@@ -20,11 +20,11 @@ import (
 // A coroutine carries it, borrowed from the loop, so that nothing of a task is left in a
 // relay that came of it.
 type task struct {
-	seat // in Engine.limits: the deadline that it waits for
-	loop *eventLoop
-	run  func()
-	by   *carrier // nil before it begins
-	slot int32
+	timer // in Engine.limits: the deadline that it waits for
+	loop  *eventLoop
+	run   func()
+	by    *carrier // nil before it begins
+	slot  int32
 
 	mu      sync.Mutex
 	socks   [2]*sock // by the direction that each is the destination of
@@ -152,7 +152,7 @@ func (t *task) serve(l *eventLoop, out direction, events uint32) {
 func (t *task) wait(deadline time.Time) {
 	if !deadline.IsZero() && (t.alarm.IsZero() || deadline.Before(t.alarm)) {
 		t.alarm, t.timed = deadline, true
-		t.loop.engine.limits.watch(&t.seat, max(time.Until(deadline), 1))
+		t.loop.engine.limits.watch(&t.timer, max(time.Until(deadline), 1))
 	}
 	t.mu.Lock()
 	t.waiting, t.roused = !t.roused, false
@@ -198,7 +198,7 @@ func (t *task) finish() {
 // detach ends what the loop knows of t.
 func (t *task) detach() {
 	if t.timed {
-		t.loop.engine.limits.forget(&t.seat)
+		t.loop.engine.limits.forget(&t.timer)
 	}
 	if t.slot != noSlot {
 		t.loop.wires.remove(t.slot)
@@ -266,7 +266,7 @@ func (t *task) leave() {
 
 // post is something for a loop to see to.
 type post struct {
-	task  *task // nil: a knock
+	task  *task // nil: wakeAcceptors
 	begin bool  // otherwise it has been cut
 }
 
@@ -280,22 +280,22 @@ func (l *eventLoop) post(t *task, begin bool) bool {
 	}
 	l.posts = append(l.posts, post{t, begin})
 	if len(l.posts) == 1 {
-		l.ring()
+		l.wake()
 	}
 	return true
 }
 
-// ring wakes the loop, which must not have ended.
-func (l *eventLoop) ring() {
+// wake wakes the loop, which must not have ended.
+func (l *eventLoop) wake() {
 	one := [8]byte{0: 1, 7: 1} // not 0, whatever the byte order
 	// It fails only if so many rings wait already that one more makes no difference.
-	_, _ = unix.Write(l.bell, one[:])
+	_, _ = unix.Write(l.wakeFD, one[:])
 }
 
-// answer does what the bell was rung for, and reports whether the loop is to end.
+// answer does what the loop was woken for, and reports whether the loop is to end.
 func (l *eventLoop) answer() (stop bool) {
 	var rung [8]byte
-	_, _ = unix.Read(l.bell, rung[:])
+	_, _ = unix.Read(l.wakeFD, rung[:])
 	l.mu.Lock()
 	posts := l.posts
 	l.posts = nil
@@ -305,7 +305,7 @@ func (l *eventLoop) answer() (stop bool) {
 		t := p.task
 		switch {
 		case t == nil:
-			l.answerKnock()
+			l.checkAcceptors()
 			continue
 		case p.begin:
 			l.turns.addTask(t)

@@ -218,7 +218,7 @@ func TestNewcomerBecomesLasting(t *testing.T) {
 	if n := standing(); n != 0 {
 		t.Fatalf("%d relays last, of one that is new", n)
 	}
-	for range settleAfter {
+	for range migrateAfter {
 		send(t, j.client, newStream(1), 1)
 		expect(t, j.server, newStream(1), 1)
 	}

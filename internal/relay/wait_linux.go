@@ -13,30 +13,30 @@ import (
 
 // waiter waits for the events of an epoll descriptor, in one of two ways.
 //
-// A cold waiter waits as goroutines do: the descriptor is registered with Go's own
+// A parked waiter waits as goroutines do: the descriptor is registered with Go's own
 // poller. That takes no thread and no processor, but costs some microseconds each time.
 //
-// A hot waiter sleeps in the kernel without telling Go's scheduler, which takes the
+// A raw waiter sleeps in the kernel without telling Go's scheduler, which takes the
 // thread for one that computes: nothing is cheaper. After 10 ms, or when the garbage
 // collector wants to stop it, the scheduler sends the thread a signal, as it does to
 // loops that never call anything; that ends the wait with EINTR. If no event came
-// between two such signals the waiter goes cold, and all is quiet. A blocking system
+// between two such signals the waiter is parked, and all is quiet. A blocking system
 // call in the usual way would be the worst of both: the scheduler looks after it every
 // 20 µs for a while, at hundreds of microseconds for a single event.
 //
 // All this holds only while the runtime sends such signals and there is a processor
-// for other goroutines, so a waiter gets hot only then. What is returned does not
+// for other goroutines, so a waiter goes raw only then. What is returned does not
 // depend on it.
 type waiter struct {
 	epoll  int
-	mayHot bool
-	busy   int // GOMAXPROCS must be above it for the waiter to get hot
+	mayRaw bool
+	busy   int // GOMAXPROCS must be above it for the waiter to goes raw
 
-	hot    bool
-	quiet  bool // no event since the last signal, while hot
-	streak int  // waits in a row that were short, while cold
+	raw    bool
+	quiet  bool // no event since the last signal, while raw
+	streak int  // waits in a row that were short, while parked
 
-	parked  *os.File // a duplicate of epoll in Go's poller; nil while hot
+	parked  *os.File // a duplicate of epoll in Go's poller; nil while raw
 	conn    syscall.RawConn
 	isReady func(uintptr) bool // the method ready
 	n       int
@@ -45,8 +45,8 @@ type waiter struct {
 }
 
 const (
-	// shortWait is a wait after which the next event may be worth waiting for hot, if
-	// so many came in a row: it takes about as many to make up for getting hot.
+	// shortWait is a wait after which the next event may be worth waiting for raw, if
+	// so many came in a row: it takes about as many to make up for going raw.
 	shortWait = time.Millisecond
 	hotStreak = 32
 
@@ -60,16 +60,16 @@ const (
 func (w *waiter) wait(busy bool) ([]unix.EpollEvent, error) {
 	switch {
 	case busy:
-		w.getHot()
+		w.goRaw()
 		w.unpark()
 		w.peek(besideBulk)
-	case w.hot:
-		w.waitHot()
+	case w.raw:
+		w.waitRaw()
 		if w.n == 0 && w.err == nil {
-			w.waitCold()
+			w.waitParked()
 		}
 	default:
-		w.waitCold()
+		w.waitParked()
 	}
 	return w.events[:w.n], w.err
 }
@@ -80,31 +80,31 @@ func (w *waiter) glance() ([]unix.EpollEvent, error) {
 	return w.events[:w.n], w.err
 }
 
-// getHot makes the waiter hot, if it may be.
-func (w *waiter) getHot() {
-	if !w.hot && w.mayHot && runtime.GOMAXPROCS(0) > w.busy {
+// goRaw makes the waiter raw, if it may be.
+func (w *waiter) goRaw() {
+	if !w.raw && w.mayRaw && runtime.GOMAXPROCS(0) > w.busy {
 		w.unpark()
-		w.hot, w.quiet, w.streak = true, false, 0
+		w.raw, w.quiet, w.streak = true, false, 0
 	}
 }
 
-// waitHot waits for events, and gives up when the waiter goes cold.
-func (w *waiter) waitHot() {
-	for w.hot {
+// waitRaw waits for events, and gives up when the waiter is parked.
+func (w *waiter) waitRaw() {
+	for w.raw {
 		w.look(-1, len(w.events))
 		switch {
 		case w.n > 0 || w.err != nil:
 			w.quiet = false
 			return
 		case w.quiet:
-			w.hot = false
+			w.raw = false
 		}
 		w.quiet = true
 	}
 }
 
-// waitCold waits for events and notes whether they come fast enough to get hot.
-func (w *waiter) waitCold() {
+// waitParked waits for events and notes whether they come fast enough to goes raw.
+func (w *waiter) waitParked() {
 	begun := time.Now()
 	if w.parked == nil {
 		w.park()
@@ -117,7 +117,7 @@ func (w *waiter) waitCold() {
 		return
 	}
 	if w.streak++; w.streak > hotStreak {
-		w.getHot()
+		w.goRaw()
 	}
 }
 

@@ -14,19 +14,19 @@ type bell struct {
 	rung   int
 }
 
-func newBell(t *testing.T, mayHot bool) *bell {
+func newBell(t *testing.T, mayRaw bool) *bell {
 	e := &Engine{Loops: 1}
 	l, err := newLoop(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.waiter.mayHot = mayHot
+	l.waiter.mayRaw = mayRaw
 	t.Cleanup(func() {
 		l.waiter.unpark()
 		unix.Close(l.waiter.epoll)
-		unix.Close(l.bell)
+		unix.Close(l.wakeFD)
 	})
-	return &bell{t: t, waiter: &l.waiter, rung: l.bell}
+	return &bell{t: t, waiter: &l.waiter, rung: l.wakeFD}
 }
 
 func (b *bell) ring() {
@@ -39,7 +39,7 @@ func (b *bell) ring() {
 func (b *bell) hear() {
 	b.t.Helper()
 	events, err := b.waiter.wait(false)
-	if err != nil || len(events) != 1 || events[0].Fd != bellSlot {
+	if err != nil || len(events) != 1 || events[0].Fd != wakeSlot {
 		b.t.Fatalf("wait = %v, %v", events, err)
 	}
 	if _, err := unix.Read(b.rung, make([]byte, 8)); err != nil {
@@ -52,27 +52,27 @@ func (b *bell) ringLater(pause time.Duration) { time.AfterFunc(pause, b.ring) }
 
 func TestWaiterGetsHotAndCold(t *testing.T) {
 	if !preemptible() {
-		t.Skip("without such signals no waiter gets hot")
+		t.Skip("without such signals no waiter goes raw")
 	}
 	b := newBell(t, true)
-	if b.waiter.hot {
-		t.Error("hot from the start")
+	if b.waiter.raw {
+		t.Error("raw from the start")
 	}
-	eventually(t, "events one after the other make it hot", func() bool {
+	eventually(t, "events one after the other make it raw", func() bool {
 		for range hotStreak + 1 {
 			b.ring()
 			b.hear()
 		}
-		return b.waiter.hot
+		return b.waiter.raw
 	})
 	if b.waiter.parked != nil {
-		t.Error("hot, and still in Go's poller")
+		t.Error("raw, and still in Go's poller")
 	}
 	b.ringLater(time.Millisecond)
-	b.hear() // in a hot wait, or in a cold one if it took too long
-	for pause := 50 * time.Millisecond; b.waiter.hot; pause *= 2 {
+	b.hear() // in a raw wait, or in a parked one if it took too long
+	for pause := 50 * time.Millisecond; b.waiter.raw; pause *= 2 {
 		if pause > patience {
-			t.Fatal("never cold")
+			t.Fatal("never parked")
 		}
 		b.ringLater(pause)
 		b.hear()
@@ -97,8 +97,8 @@ func TestWaiterStaysCold(t *testing.T) {
 				}
 				b.hear()
 			}
-			if b.waiter.hot {
-				t.Error("hot")
+			if b.waiter.raw {
+				t.Error("raw")
 			}
 		})
 	}

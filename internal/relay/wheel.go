@@ -41,19 +41,19 @@ type wheel struct {
 	levels [wheelLevels]level
 }
 
-// level is one wheel of slots, each a ring of seats.
+// level is one wheel of slots, each a ring of timers.
 type level struct {
 	used  uint64 // a bit for each slot that is not empty
-	slots [slotMask + 1]*seat
+	slots [slotMask + 1]*timer
 }
 
-// seat is the place of a relay in the wheel, guarded by the wheel's mu except runner
+// timer is the place of a relay in the wheel, guarded by the wheel's mu except runner
 // and last.
-type seat struct {
+type timer struct {
 	runner     runner        // who is cut when the limit is over
 	last       atomic.Int64  // when something moved last, in ns since wheel.begun
 	limit      time.Duration // no limit if 0
-	next, prev *seat         // ring of the slot; nil if in none
+	next, prev *timer        // ring of the slot; nil if in none
 	level      int8
 	slot       int8
 }
@@ -71,10 +71,10 @@ func (w *wheel) begin() {
 func (w *wheel) elapsed() time.Duration { return time.Since(w.begun) }
 
 // touch notes that something moved in r.
-func (w *wheel) touch(r *seat) { r.last.Store(int64(w.elapsed())) }
+func (w *wheel) touch(r *timer) { r.last.Store(int64(w.elapsed())) }
 
 // watch gives r a limit, counted from now, in place of the one it had.
-func (w *wheel) watch(r *seat, limit time.Duration) {
+func (w *wheel) watch(r *timer, limit time.Duration) {
 	w.touch(r)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -93,7 +93,7 @@ func (w *wheel) watch(r *seat, limit time.Duration) {
 }
 
 // forget takes r out of the wheel for good.
-func (w *wheel) forget(r *seat) {
+func (w *wheel) forget(r *timer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.remove(r)
@@ -119,7 +119,7 @@ func (w *wheel) turn() {
 }
 
 // advance moves on to tick now and takes out the relays whose limit is over.
-func (w *wheel) advance(now int64) (expired []*seat) {
+func (w *wheel) advance(now int64) (expired []*timer) {
 	for w.relays > 0 {
 		at, slot := w.soonest()
 		if at > now {
@@ -141,7 +141,7 @@ func (w *wheel) advance(now int64) (expired []*seat) {
 }
 
 // soonest returns the first slot in use and when it comes up. There must be one.
-func (w *wheel) soonest() (at int64, slot **seat) {
+func (w *wheel) soonest() (at int64, slot **timer) {
 	l := 0
 	for w.levels[l].used == 0 {
 		l++ // all slots of this level come up before the next of the level above
@@ -157,12 +157,12 @@ func (w *wheel) start(l, i int) int64 {
 }
 
 // due returns the first tick at which the limit of r is over, if nothing moves.
-func (w *wheel) due(r *seat) int64 {
+func (w *wheel) due(r *timer) int64 {
 	return (r.last.Load() + int64(r.limit) + int64(tick) - 1) / int64(tick)
 }
 
 // insert puts r where its limit will be over, and returns when its slot comes up.
-func (w *wheel) insert(r *seat) (at int64) {
+func (w *wheel) insert(r *timer) (at int64) {
 	due := min(max(w.due(r), w.now+1), lastTick)
 	l := (bits.Len64(uint64(due^w.now)) - 1) / slotBits
 	slot := int(due >> (slotBits * l) & slotMask)
@@ -182,7 +182,7 @@ func (w *wheel) insert(r *seat) (at int64) {
 }
 
 // remove takes r out of its slot, if it is in one.
-func (w *wheel) remove(r *seat) {
+func (w *wheel) remove(r *timer) {
 	if r.next == nil {
 		return
 	}

@@ -51,18 +51,18 @@ func TestWheel(t *testing.T) {
 			switch limit := time.Duration(random.Int64N(int64(1) << random.IntN(48))); {
 			case s.cuts > 0:
 			case random.IntN(10) == 0:
-				w.forget(&s.seat)
+				w.forget(&s.timer)
 				s.due = time.Time{}
 			case s.due.IsZero() || random.IntN(4) == 0:
 				s.due = time.Now().Add(limit)
 				if limit == 0 {
 					s.due = time.Time{}
 				}
-				w.watch(&s.seat, limit)
+				w.watch(&s.timer, limit)
 				all = append(all, s)
 			default:
 				s.due = time.Now().Add(s.limit)
-				w.touch(&s.seat)
+				w.touch(&s.timer)
 			}
 		}
 		time.Sleep(1 << 49)
@@ -85,8 +85,8 @@ func TestWheelRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWheel()
 		s := newSleeper(t)
-		w.watch(&s.seat, time.Hour)
-		w.forget(&s.seat)
+		w.watch(&s.timer, time.Hour)
+		w.forget(&s.timer)
 		if w.timer.Stop() {
 			t.Error("the timer of an empty wheel runs")
 		}
@@ -98,13 +98,13 @@ func TestWheelLongLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWheel()
 		s := newSleeper(t)
-		w.watch(&s.seat, 1<<63-1)
+		w.watch(&s.timer, 1<<63-1)
 		time.Sleep(1000 * time.Hour)
 		synctest.Wait()
 		if s.cuts != 0 || w.relays != 1 {
 			t.Errorf("%d cuts, %d relays", s.cuts, w.relays)
 		}
-		w.forget(&s.seat)
+		w.forget(&s.timer)
 	})
 }
 
@@ -112,7 +112,7 @@ func BenchmarkWheel(b *testing.B) {
 	for _, n := range []int{1000, 50_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			w := newWheel()
-			all := make([]seat, n)
+			all := make([]timer, n)
 			for i := range all {
 				w.watch(&all[i], time.Hour)
 			}

@@ -25,10 +25,10 @@ const (
 	smallCargo = 8 << 10
 )
 
-// settleAfter is how many events a relay has in the loop that accepted its client. One
+// migrateAfter is how many events a relay has in the loop that accepted its client. One
 // that lasts longer is given a loop in turn: the loops accept unequally, and most relays
 // that are short do not come to that.
-const settleAfter = 64
+const migrateAfter = 64
 
 // wire is a relay run by an event loop. There may be a million, so each of its bytes counts:
 // 8 more than the 176 would cost 16. What an event says is only a hint, see
@@ -42,7 +42,7 @@ type wire struct {
 	fds      [2]int32 // the destination of each direction
 	slot     int32
 	care     care
-	stay     uint8 // how many events it stays with the loop that accepted the client
+	stays    uint8 // how many events it stays with the loop that accepted the client
 	over     bool  // nothing moves any more
 	released bool  // the descriptors are closed
 	ways     [2]way
@@ -107,7 +107,7 @@ func (w *wire) start(p *Pair) {
 	p.Server.Close()
 	w.loop.wires.add(w)
 	w.loop.turns.standing.Add(1)
-	w.loop.engine.limits.watch(&w.seat, p.Idle)
+	w.loop.engine.limits.watch(&w.timer, p.Idle)
 	if err := w.watchBoth(); err != nil {
 		w.stop(err)
 	}
@@ -157,7 +157,7 @@ func (w *wire) serve(l *eventLoop, out direction, events uint32) {
 	const end = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
 	w.mu.Lock()
 	defer w.unlock()
-	if w.over || w.settle(l) {
+	if w.over || w.migrate(l) {
 		return
 	}
 	in := out.back()
@@ -182,7 +182,7 @@ func (w *wire) serve(l *eventLoop, out direction, events uint32) {
 func (w *wire) ready(l *eventLoop, d direction) {
 	switch way := &w.ways[d]; {
 	case way.queued:
-	case w.stay > 0:
+	case w.stays > 0:
 		way.queued = true
 		l.turns.late.push(newcomer{turn: turn{wire: w, way: d}})
 	case way.run >= bulk:
@@ -198,18 +198,18 @@ func (w *wire) goOn(l *eventLoop, t turn) {
 	w.mu.Lock()
 	defer w.unlock()
 	w.ways[t.way].queued = false
-	if !w.over && (t.before == 0 || !w.settle(l)) { // its event was counted, its turns are not yet
+	if !w.over && (t.before == 0 || !w.migrate(l)) { // its event was counted, its turns are not yet
 		w.pump(l, t.way, t.before)
 	}
 }
 
-// settle gives w to another loop if it has lasted, and reports whether it did. That loop
+// migrate gives w to another loop if it has lasted, and reports whether it did. That loop
 // is told of all there is to do.
-func (w *wire) settle(l *eventLoop) bool {
-	if w.stay == 0 || w.ways[toServer].queued || w.ways[toClient].queued {
+func (w *wire) migrate(l *eventLoop) bool {
+	if w.stays == 0 || w.ways[toServer].queued || w.ways[toClient].queued {
 		return false
 	}
-	if w.stay--; w.stay > 0 {
+	if w.stays--; w.stays > 0 {
 		return false
 	}
 	to := l.engine.pick()
@@ -405,7 +405,7 @@ func (w *wire) took(d direction, n int) {
 		w.count(w.loop.engine, d, n)
 		w.care |= underWay << d
 		if w.limit > 0 {
-			w.loop.engine.limits.touch(&w.seat)
+			w.loop.engine.limits.touch(&w.timer)
 		}
 	}
 }
@@ -445,7 +445,7 @@ func (w *wire) end(d direction, fail *failure) {
 		w.err = fail
 	}
 	if !w.over {
-		w.loop.engine.limits.watch(&w.seat, idleAfter(fail, w.halfIdle))
+		w.loop.engine.limits.watch(&w.timer, idleAfter(fail, w.halfIdle))
 	}
 }
 
@@ -472,11 +472,11 @@ func (w *wire) cut(err error) {
 // side failed, and if the relay was ended from here before both directions had ended.
 func (w *wire) release() {
 	w.released = true
-	if w.stay == 0 {
+	if w.stays == 0 {
 		w.loop.turns.standing.Add(-1)
 	}
 	w.loop.wires.remove(w.slot)
-	w.loop.engine.limits.forget(&w.seat)
+	w.loop.engine.limits.forget(&w.timer)
 	_, failed := w.err.(*failure)
 	inOrder := w.ways[toServer].ended && w.ways[toClient].ended
 	for d, fd := range w.fds {
