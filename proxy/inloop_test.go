@@ -193,7 +193,7 @@ func TestEndInLoop(t *testing.T) {
 	for _, out := range []egress.Egress{
 		&egress.SOCKS{Dialer: socks.Dialer{Proxy: l.Addr().String()}},
 		&egress.HTTP{Proxy: l.Addr().String()},
-		&egress.Failover{Ways: []egress.Way{{Name: "a", Egress: &egress.SOCKS{Dialer: socks.Dialer{Proxy: l.Addr().String()}}}}},
+		&egress.Failover{Members: []egress.Member{{Name: "a", Egress: &egress.SOCKS{Dialer: socks.Dialer{Proxy: l.Addr().String()}}}}},
 	} {
 		for _, answers := range []bool{false, true} {
 			answer.Store(answers)
