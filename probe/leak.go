@@ -104,7 +104,7 @@ func onionAddr(name string) func(*Exchange) (string, socks.Addr) {
 	return func(*Exchange) (string, socks.Addr) { return name, socks.Addr{Name: name, Port: 80} }
 }
 
-// askedOnce tells whether a name was looked up at all, how often, and for which families.
+// askedOnce reports whether a name was looked up at all, how often, and for which families.
 func askedOnce(id, what string, needs []need, use func(*Exchange, string)) Check {
 	return Check{
 		ID: "leak/once-" + id, Title: what + " by name asks for it at most once a family", Clause: "common practice", Severity: Should, Profiles: Tor, needs: needs,

@@ -270,7 +270,7 @@ func detectHTTP(x *Exchange) {
 	}
 }
 
-// claims5 tells whether the proxy says that it has the command. RESOLVE and RESOLVE_PTR
+// claims5 reports whether the proxy says that it has the command. RESOLVE and RESOLVE_PTR
 // are asked about addresses: of the first it is the answer, of the second the name may be
 // missing, which is not to say that the command is.
 func (x *Exchange) claims5(cmd socks.Command, what string) {

@@ -134,7 +134,7 @@ func (a Addr) under(tld string) bool {
 // up (RFC 7686).
 func (a Addr) IsOnion() bool { return a.under("onion") }
 
-// CheckOnion tells whether an onion name can exist: its label before .onion holds a
+// CheckOnion reports whether an onion name can exist: its label before .onion holds a
 // key of version 3 with its right checksum (Tor's rend-spec-v3, section 6). The error
 // wraps [OnionBadAddress]. Of a name that is not under .onion it says nothing.
 func (a Addr) CheckOnion() error {

@@ -179,7 +179,7 @@ func (r Request) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "%v %v %s, %v", r.Version, r.Command, r.Target(), r.Auth)
 }
 
-// Validate tells whether the request makes sense beyond its syntax: a target that
+// Validate reports whether the request makes sense beyond its syntax: a target that
 // the command can have, and a name that may leave. The error wraps the [Status]
 // that the client is owed. [Accept] has called it.
 func (r *Request) Validate() error {

@@ -150,7 +150,7 @@ func hopName(hop string) string {
 	return nickname
 }
 
-// isWord tells whether s has 1 to so many letters, digits and underscores.
+// isWord reports whether s has 1 to so many letters, digits and underscores.
 func isWord(s string, most int) bool {
 	for i := range len(s) {
 		c := s[i] | 0x20

@@ -83,7 +83,7 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// checkPlaces tells whether each mistake is at a place of the text, and in order.
+// checkPlaces reports whether each mistake is at a place of the text, and in order.
 func checkPlaces(t *testing.T, text []byte, errs Errors) {
 	t.Helper()
 	lines := strings.Split(string(text), "\n")

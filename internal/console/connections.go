@@ -122,7 +122,7 @@ const (
 	longLook  = 10 * time.Second // after which a look says nothing of now
 )
 
-// meter tells how fast connections move bytes: from one look at all of them to the next.
+// meter returns how fast connections move bytes: from one look at all of them to the next.
 // Its zero value has not looked yet.
 type meter struct {
 	mu           sync.Mutex

@@ -139,7 +139,7 @@ func answer(w http.ResponseWriter, code int, body any) {
 	w.Write(append(b, '\n')) // the client sees it if it fails
 }
 
-// fail tells what is wrong with a request: scripts in JSON, people on a page.
+// fail returns what is wrong with a request: scripts in JSON, people on a page.
 func fail(w http.ResponseWriter, r *http.Request, code int, text string) {
 	if strings.HasPrefix(r.URL.Path, api) {
 		answer(w, code, problem{text})

@@ -34,7 +34,7 @@ type Source struct {
 	// many these are.
 	End func(id uint64, user string) int
 
-	// Explain tells what would happen to a request. An error says what is wrong with the
+	// Explain returns what would happen to a request. An error says what is wrong with the
 	// question, for the person who asked.
 	Explain func(Question) (Explanation, error)
 }

@@ -4,7 +4,7 @@ package daemon
 
 import "golang.org/x/sys/unix"
 
-// monotonic is the clock that systemd wants with RELOADING=1, in microseconds.
+// monotonic returns the clock that systemd expects with RELOADING=1, in microseconds.
 func monotonic() int64 {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {

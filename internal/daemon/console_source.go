@@ -71,7 +71,7 @@ func (d *Daemon) consoleLeaks() console.Leaks {
 	return l
 }
 
-// leakModes are the words of all listeners for what becomes of such requests.
+// leakModes returns the words for the treatment of unsafe requests by all listeners.
 func leakModes(c *config.Config) string {
 	var words []string
 	for _, l := range c.Listeners {

@@ -33,7 +33,7 @@ import (
 // sampleEvery is how often the bytes that moved are noted in the history.
 const sampleEvery = 5 * time.Second
 
-// Why a connection was ended from here.
+// Reasons to end a connection from here.
 var (
 	errReloaded = errors.New("ended by a reload (reload-drain)")
 	errOperator = errors.New("ended by the operator")
@@ -76,8 +76,8 @@ type Options struct {
 	Text    []byte // that the configuration was made of
 	Version string
 
-	// Bootstraps returns what is called with each change of a tor, given where lines are
-	// logged. Nil shows nothing.
+	// Bootstraps returns the function to call with each change of a tor, given the
+	// logger. Nil shows nothing.
 	Bootstraps func(*slog.Logger) func(egress string, s tor.Status)
 }
 
@@ -111,7 +111,8 @@ func New(c *config.Config, stderr io.Writer, o Options) *Daemon {
 	return d
 }
 
-// Start opens all that c asks for and serves, or leaves what Close ends.
+// Start opens everything that c configures and serves; after an error, Close ends what
+// was started.
 func (d *Daemon) Start(ctx context.Context, c *config.Config) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -139,7 +140,7 @@ func (d *Daemon) Start(ctx context.Context, c *config.Config) error {
 	return listen.Notify("READY=1")
 }
 
-// introduce writes once what a person who starts hosier asks next.
+// introduce writes, once, what a person needs to know after the start.
 func (d *Daemon) introduce(g *generation) {
 	if !g.config.Log.Connections {
 		fmt.Fprintln(d.stderr, "hosier: connections are not logged; -v, or log.connections = true, logs a line for each")
@@ -153,7 +154,7 @@ func (d *Daemon) introduce(g *generation) {
 	}
 }
 
-// put makes g the generation of new connections, and serves the listeners that are new.
+// put makes g the generation of new connections, and serves its new listeners.
 func (d *Daemon) put(ctx context.Context, g *generation, c *listenerChange) {
 	d.setLevel(g.config.Log)
 	d.telemetry.Configure(d.redactor(g.config.Log), g.config.Log.Connections)
@@ -174,7 +175,7 @@ func (d *Daemon) put(ctx context.Context, g *generation, c *listenerChange) {
 	d.putListeners(g, c)
 }
 
-// adoptOpen has limits that are new count the connections that are open.
+// adoptOpen makes new limits count the connections that are already open.
 func (d *Daemon) adoptOpen() {
 	adopted := map[uint64]bool{}
 	for _, ses := range d.server.Sessions() {
@@ -201,7 +202,7 @@ func (d *Daemon) serve(o *opened) {
 	d.fail(fmt.Errorf("listener %s: %w", o.name, err))
 }
 
-// fail has Run end.
+// fail makes Run return err.
 func (d *Daemon) fail(err error) {
 	select {
 	case d.failed <- err:
@@ -295,7 +296,7 @@ func (d *Daemon) admitter(l *config.Listener) func(*proxy.Session) error {
 	}
 }
 
-// overLimit says to the server which kind of limit it was.
+// overLimit wraps an error of limits in the server's error for that kind of limit.
 func overLimit(err error) error {
 	switch {
 	case err == nil:
@@ -306,7 +307,7 @@ func overLimit(err error) error {
 	return fmt.Errorf("%w: %w", proxy.ErrLimit, err)
 }
 
-// errNoFile is the outcome of a reload where there is nothing to read.
+// errNoFile is the error of a reload without a configuration file.
 var errNoFile = UsageError{errors.New("there is no configuration file to read again: this hosier was started without --config")}
 
 // reload reads the configuration again. A bad one changes nothing.
@@ -368,7 +369,7 @@ func (d *Daemon) replace(ctx context.Context) error {
 	return nil
 }
 
-// retireUnused has those egresses end that the configuration in force does not have, and
+// retireUnused retires the egresses that the current configuration no longer has, and
 // forgets those that have ended.
 func (d *Daemon) retireUnused() {
 	g := d.current.Load()
@@ -380,7 +381,7 @@ func (d *Daemon) retireUnused() {
 	}
 }
 
-// sameForever refuses what only a restart can change.
+// sameForever returns an error for a change that needs a restart.
 func sameForever(old, c *config.Config) error {
 	var all []error
 	for _, one := range []struct {

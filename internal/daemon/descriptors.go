@@ -1,7 +1,8 @@
 package daemon
 
 const (
-	// spareDescriptors are for everything else: listeners, event loops, logs, the admin.
+	// spareDescriptors are reserved for everything else: listeners, event loops, logs,
+	// the admin listener.
 	spareDescriptors = 64
 	leastSockets     = 4
 	mostSockets      = 48

@@ -4,7 +4,7 @@ package daemon
 
 import "syscall"
 
-// descriptors returns how many files this process may have open; 0 if that is unknown.
+// descriptors returns how many files this process may open; 0 if unknown.
 func descriptors() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

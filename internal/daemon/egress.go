@@ -22,8 +22,8 @@ import (
 	"hosier/socks"
 )
 
-// retirement is how long an egress that a reload dropped is kept for connections that had
-// begun but not asked for it: longer than a handshake lasts.
+// retirement is how long an egress dropped by a reload is kept for connections that have
+// begun but not asked for it yet: longer than a handshake lasts.
 const retirement = time.Minute
 
 // liveEgress is an egress at work, by the name that rules know it by. It lives on
@@ -94,8 +94,8 @@ func egressKey(e config.Egress) string {
 	return strings.Join([]string{e.Name, e.Via.Reveal(), e.Torrc}, "\x00")
 }
 
-// upstreams are the addresses that it connects to, host:port or unix:/path, as far as they are
-// known before it runs.
+// upstreams returns the addresses that it connects to, host:port or unix:/path, as far as
+// they are known before it runs.
 func (x *liveEgress) upstreams() (all []string) {
 	switch {
 	case x.kind == rules.Direct:
@@ -146,14 +146,14 @@ func (x *liveEgress) leave() {
 	x.endIfUnused()
 }
 
-// inUse is how many connections use it.
+// inUse returns the number of connections that use it.
 func (x *liveEgress) inUse() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.open
 }
 
-// retire ends it when nobody uses it any more.
+// retire ends it once no connection uses it.
 func (x *liveEgress) retire() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -168,7 +168,7 @@ func (x *liveEgress) retire() {
 	})
 }
 
-// revive takes retire back, and reports whether there still was time.
+// revive undoes retire, and reports whether there was still time.
 func (x *liveEgress) revive() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -208,8 +208,8 @@ func (x *liveEgress) isOver() bool {
 // passes, since without requests nobody would learn that it works again.
 const brokenTime = 30 * time.Second
 
-// judged notes until when it is taken not to work, the zero time if it does. A pool of tors
-// knows better by itself.
+// judged records until when an upstream is held to be down; the zero time if it works. A
+// pool of tors tracks this itself.
 func (x *liveEgress) judged(until time.Time) {
 	switch {
 	case x.pool != nil:

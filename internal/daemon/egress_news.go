@@ -13,15 +13,15 @@ import (
 // one that fails every other request.
 const newsPause = time.Minute
 
-// news is what the log has of an egress: one line when it stops working, and one when it
-// works again. The zero value is that of one that works.
+// news decides which changes of an egress's state are logged: one line when it stops
+// working, and one when it works again. The zero value is that of one that works.
 type news struct {
 	mu    sync.Mutex
 	down  bool
 	since time.Time // of the last time that it was down
 }
 
-// failed reports whether that is worth a line.
+// failed reports whether this failure is worth a line.
 func (n *news) failed() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -32,7 +32,7 @@ func (n *news) failed() bool {
 	return true
 }
 
-// works reports whether that is worth a line, and how long it did not.
+// works reports whether this success is worth a line, and how long the egress was down.
 func (n *news) works() (after time.Duration, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

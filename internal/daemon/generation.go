@@ -24,8 +24,8 @@ import (
 	"hosier/socks"
 )
 
-// generation is one reading of the configuration at work. A connection keeps the one that
-// it began under; a reload makes another.
+// generation is one reading of the configuration, in use (nginx: cycle). A connection
+// keeps the one that it began under; a reload makes another.
 type generation struct {
 	daemon   *Daemon
 	config   *config.Config
@@ -91,7 +91,8 @@ func (d *Daemon) resolver(c *config.Config) *resolver.Resolver {
 	return &resolver.Resolver{Servers: c.DNS, Sockets: d.sockets}
 }
 
-// running returns the exit that e describes, if it runs, also if it was to end.
+// running returns the live egress that e describes, if there is one, even if it is
+// retired.
 func (d *Daemon) running(e config.Egress) *liveEgress {
 	for _, x := range d.egresses {
 		if x.key == egressKey(e) && x.revive() {
@@ -101,7 +102,7 @@ func (d *Daemon) running(e config.Egress) *liveEgress {
 	return nil
 }
 
-// runningIn returns the exit that runs daemons in dir.
+// runningIn returns the live egress that runs daemons in dir.
 func (d *Daemon) runningIn(dir string) *liveEgress {
 	for _, x := range d.egresses {
 		if dir != "" && x.dir == dir && !x.isOver() {
@@ -111,7 +112,7 @@ func (d *Daemon) runningIn(dir string) *liveEgress {
 	return nil
 }
 
-// policy is what holds for the clients of a listener.
+// policy returns the policy for a listener's clients.
 func (g *generation) policy(l *config.Listener) (*proxy.Policy, error) {
 	front := &listen.Front{ProxyFrom: l.ProxyFrom, PeerUsers: l.PeerUsers}
 	var err error
@@ -193,7 +194,8 @@ func (g *generation) setLogins(p *proxy.Policy, file string) error {
 	return nil
 }
 
-// ofLogin says to the server which refusals of a login are for now only.
+// ofLogin maps an error of users to the server's errors for logins that are refused only
+// for now.
 func ofLogin(err error) error {
 	if held, ok := errors.AsType[*users.BackoffError](err); ok {
 		return &proxy.LaterError{After: time.Until(held.Until), Err: err}
@@ -225,7 +227,7 @@ func (g *generation) usersOf(file string) (*users.Verifier, error) {
 	return g.users[file], nil
 }
 
-// loadTLS makes of a listener's files how it speaks TLS; nil if it has none.
+// loadTLS returns the TLS configuration of a listener's files; nil if it has none.
 func loadTLS(certFile, keyFile, clientCA string) (*tls.Config, error) {
 	if certFile == "" {
 		return nil, nil
@@ -267,7 +269,8 @@ func readPEM(file string) ([]byte, error) {
 	return bytes.TrimPrefix(text, []byte("\ufeff")), err
 }
 
-// leadsToListener returns the egress that leads back to the listener at a, nil if none does.
+// leadsToListener returns the egress that leads back to the listener at a; nil if none
+// does.
 func (g *generation) leadsToListener(a net.Addr) *liveEgress {
 	for _, x := range g.egresses {
 		if slices.ContainsFunc(x.upstreams(), func(upstream string) bool { return leadsBack(upstream, a) }) {

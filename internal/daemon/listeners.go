@@ -19,7 +19,7 @@ import (
 	"hosier/proxy"
 )
 
-// opened is a listener that is open.
+// opened is an open listener.
 type opened struct {
 	net.Listener
 	name   string          // as sessions know it
@@ -109,7 +109,7 @@ func (d *Daemon) addListener(ctx context.Context, g *generation, l *config.Liste
 	return g.equip(l, o)
 }
 
-// equip gives the clients of an open listener their policy.
+// equip sets the policy of an open listener's clients.
 func (g *generation) equip(l *config.Listener, o *opened) error {
 	if x := g.leadsToListener(o.Addr()); x != nil {
 		return UsageError{fmt.Errorf("via %v leads back to the listener %s: every connection would go in a circle", x.via, o.name)}
@@ -176,7 +176,8 @@ func (d *Daemon) undo(ctx context.Context, c *listenerChange) {
 	}
 }
 
-// putListeners serves the new listeners of g, and closes those that are no longer wanted.
+// putListeners serves the new listeners of g, and closes those that are no longer
+// configured.
 func (d *Daemon) putListeners(g *generation, c *listenerChange) {
 	for i := range g.config.Listeners {
 		l := &g.config.Listeners[i]
@@ -201,7 +202,7 @@ func (d *Daemon) putListeners(g *generation, c *listenerChange) {
 	d.listeners = c.all
 }
 
-// traitsOf are what clients of a listener need to have or may be, in words.
+// traitsOf lists, in words, what a listener requires of its clients.
 func traitsOf(l *config.Listener) (all []string) {
 	for _, one := range []struct {
 		has  bool
@@ -252,7 +253,8 @@ func (d *Daemon) openListener(ctx context.Context, l *config.Listener, replaces 
 	return o, nil
 }
 
-// openError says why an address cannot be listened on, and if another has it, which.
+// openError returns why an address cannot be listened on and, if it is taken, by which
+// program.
 func (d *Daemon) openError(ctx context.Context, l *config.Listener, err error) error {
 	holder := ""
 	if listen.IsTaken(err) {
@@ -265,7 +267,7 @@ func (d *Daemon) openError(ctx context.Context, l *config.Listener, err error) e
 	return err
 }
 
-// holder says for a message what has an address already; "" if that is not known.
+// holder describes, for a message, the program that has an address; "" if unknown.
 func (d *Daemon) holder(ctx context.Context, address string) string {
 	for _, o := range d.listeners {
 		if !o.gone.Load() && overlaps(o, address) {
@@ -285,8 +287,8 @@ func (d *Daemon) holder(ctx context.Context, address string) string {
 	return ""
 }
 
-// keyOf is by what a reload knows a listener again: its address, or where that is chosen by the
-// system, and so may stand there several times, its name as well.
+// keyOf identifies a listener across reloads: by its address, and where the system
+// chooses the port, by its name as well.
 func keyOf(l *config.Listener) string {
 	if strings.HasSuffix(l.Address, ":0") {
 		return l.Address + " " + l.Name

@@ -12,7 +12,7 @@ import (
 	"hosier/internal/via"
 )
 
-// errLoop is why a connection to an upstream is not used.
+// errLoop rejects a connection to an upstream that leads back here.
 var errLoop = errors.New("the upstream is a listener of this hosier, and every connection would go in a circle")
 
 // leadsBack reports whether host:port, as an upstream is written, is the listener at a. What it

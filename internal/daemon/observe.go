@@ -21,7 +21,7 @@ import (
 	"hosier/socks"
 )
 
-// newTelemetry makes what reports connections.
+// newTelemetry returns the recorder of connections.
 func (d *Daemon) newTelemetry(l config.Log) *telemetry.Telemetry {
 	return telemetry.New(telemetry.Options{
 		Redactor:    d.redactor(l),
@@ -47,8 +47,9 @@ func (d *Daemon) listenerName(at string) string {
 	return at
 }
 
-// ownWords says what an error of hosier's own rooms is. Their texts name no client and no
-// target: the mistake of a user, a limit, a rule.
+// ownWords returns the text of errors known to hold no client data: a user's mistake, a
+// limit, a rule. Their texts name no client and no target: the mistake of a user, a
+// limit, a rule.
 func ownWords(err error) string {
 	for _, known := range []error{
 		policy.ErrNoPassword, policy.ErrNotClient, errReloaded, errOperator, errLoop, users.ErrWrong, users.ErrBusy, relay.ErrIdle, relay.ErrClosed,
@@ -69,16 +70,16 @@ func ownWords(err error) string {
 	return ""
 }
 
-// closed is told each connection at its end.
+// closed records each connection at its end.
 func (d *Daemon) closed(ses *proxy.Session) {
 	d.limits.End(ses.ID)
 	d.telemetry.Closed(ses)
-	d.tellSOCKS4(ses)
+	d.warnSOCKS4(ses)
 }
 
-// tellSOCKS4 says why a SOCKS4 client was refused whose user does nothing wrong, and learns
-// nothing but 5B: not for each, and whether or not connections have lines.
-func (d *Daemon) tellSOCKS4(ses *proxy.Session) {
+// warnSOCKS4 logs, rarely and whether or not connections are logged, why a SOCKS4 client
+// was refused: its user does nothing wrong, and the reply is only 5B.
+func (d *Daemon) warnSOCKS4(ses *proxy.Session) {
 	r := ses.Request
 	if r == nil || r.Version != socks.V4 || !errors.Is(ses.Err, policy.ErrNoPassword) {
 		return
@@ -90,8 +91,8 @@ func (d *Daemon) tellSOCKS4(ses *proxy.Session) {
 	})
 }
 
-// login counts what became of a login, and logs now and then that logins are held off: the
-// one who cannot get in may not be the one who was wrong.
+// login counts a login, and logs now and then that logins are held off: the user who is
+// held off may not be the one who guessed wrong.
 func (d *Daemon) login(ses *proxy.Session, err error) {
 	held := (*users.BackoffError)(nil)
 	switch {
@@ -111,8 +112,8 @@ func (d *Daemon) login(ses *proxy.Session, err error) {
 	}
 }
 
-// trace returns what records the decision about a request, for the log at level debug; nil at
-// other levels.
+// trace returns a recorder of the decision about a request, for the log at level debug;
+// nil at other levels.
 func (d *Daemon) trace(ses *proxy.Session) *policy.Trace {
 	if !d.telemetry.Traces() {
 		return nil
@@ -137,7 +138,7 @@ func (d *Daemon) logTrace(ses *proxy.Session, t *policy.Trace) {
 	d.telemetry.Decision(ses, lines)
 }
 
-// health is how each egress is, and each tor.
+// health returns the state of each egress and tor.
 func (d *Daemon) health() (all []telemetry.Health) {
 	g := d.current.Load()
 	if g == nil {
@@ -156,7 +157,7 @@ func (d *Daemon) health() (all []telemetry.Health) {
 	return all
 }
 
-// ready says why hosier cannot serve; nil if at least one egress can.
+// ready returns why hosier cannot serve; nil if at least one egress can.
 func (d *Daemon) ready(context.Context) error {
 	var down []error
 	for _, h := range d.health() {

@@ -20,7 +20,7 @@ func (g *generation) page(l *config.Listener, check *page.Check) *page.Page {
 	return own
 }
 
-// pageListener is what pages say about a listener.
+// pageListener returns the properties of a listener that pages show.
 func (g *generation) pageListener(l *config.Listener) page.Listener {
 	has := func(word string) bool { return len(l.Dialects) == 0 || slices.Contains(l.Dialects, word) }
 	return page.Listener{

@@ -36,7 +36,7 @@ type EgressStatus struct {
 	Ready bool   `json:"ready"`
 }
 
-// report returns how this hosier is.
+// report returns the state of this hosier.
 func (d *Daemon) report(ctx context.Context) Report {
 	g := d.current.Load()
 	r := Report{

@@ -20,7 +20,7 @@ import (
 	"hosier/socks"
 )
 
-// routes are those of a listener's clients.
+// routes holds the egresses as clients of one listener see them.
 type routes struct {
 	generation *generation
 	listener   *config.Listener
@@ -59,7 +59,7 @@ func (g *generation) router(l *config.Listener, check *page.Check) func(context.
 	}
 }
 
-// attend adds to the route of a request what has to be done beside it.
+// attend adds the request's own hooks to its route.
 func (d *Daemon) attend(t *proxy.Route, r *socks.Request, o *policy.Outcome) {
 	if o.Leak.Look {
 		verdict, refusal := o.Leak, o.Err
@@ -145,7 +145,7 @@ func (l *routes) cache() config.DNSCache {
 	return config.CacheShared
 }
 
-// cacheGroup returns the user, or the client where there is none.
+// cacheGroup returns the user, or the client if there is none.
 func cacheGroup(r *socks.Request) string {
 	if r.User != "" {
 		return "user " + r.User
@@ -153,7 +153,7 @@ func cacheGroup(r *socks.Request) string {
 	return fair.Client(r.Client.Addr()).String()
 }
 
-// onlyDecided refuses what no decision was made about. The address is judged by Allow of the
+// onlyDecided refuses requests without a decision. The address is judged by Allow of the
 // request, by the decision that was.
 func onlyDecided(r *socks.Request, _ netip.Addr) error {
 	if r.Allow == nil {

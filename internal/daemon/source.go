@@ -11,14 +11,16 @@ import (
 	"hosier/internal/users"
 )
 
-// Source is where the configuration comes from. It can be read again and again.
+// Source is where the configuration is read from, repeatedly. It can be read again and
+// again.
 type Source struct {
 	File    string // "" for the command line alone
 	Flags   []config.Flag
 	Verbose bool
 }
 
-// Load reads and checks the configuration. What is wrong with it is a UsageError.
+// Load reads and checks the configuration. Mistakes are a UsageError. What is wrong with
+// it is a UsageError.
 func (s Source) Load() (*config.Config, error) {
 	text, err := s.Read()
 	if err != nil {
@@ -42,7 +44,8 @@ func (s Source) Read() ([]byte, error) {
 	return text, nil
 }
 
-// Parse checks the text of the file. What is wrong with it is [Mistakes].
+// Parse checks the text of the file. Its error is [Mistakes]. What is wrong with it is
+// [Mistakes].
 func (s Source) Parse(text []byte) (*config.Config, error) {
 	c, err := config.Parse(s.File, text, config.Options{
 		Readable: readable, Users: userNames, TLS: func(cert, key, clientCA string) error {
@@ -68,7 +71,7 @@ func cut(before, text []byte) (lines int, inLine bool) {
 	return bytes.Count(bytes.TrimSpace(rest), []byte("\n")) + 1, inLine
 }
 
-// readable does not open what is no regular file: it might wait for a pipe for ever.
+// readable opens regular files only: opening a pipe could block forever.
 func readable(path string) error {
 	info, err := os.Stat(path)
 	if err == nil && info.IsDir() {
@@ -86,7 +89,7 @@ func readable(path string) error {
 	return err
 }
 
-// userNames returns who stands in a file of users, or the mistakes in it with their places.
+// userNames returns the names in a users file, or its mistakes with their positions.
 func userNames(file string) ([]string, error) {
 	list, err := users.Load(file)
 	if err == nil {
@@ -107,12 +110,13 @@ func userNames(file string) ([]string, error) {
 	return nil, placed
 }
 
-// UsageError is a mistake of the person who runs hosier, on the command line or in a file.
+// UsageError is a mistake of the operator, on the command line or in a file.
 type UsageError struct{ error }
 
 func (e UsageError) Unwrap() error { return e.error }
 
-// Mistakes are those of a configuration: a line each, with its place in front.
+// Mistakes is the text of a configuration's mistakes: one a line, with its position in
+// front.
 type Mistakes struct{ error }
 
 func (e Mistakes) Unwrap() error { return e.error }

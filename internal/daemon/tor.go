@@ -20,11 +20,11 @@ import (
 	"hosier/socks"
 )
 
-// torPorts are where a tor is looked for: those of the daemon and of Tor Browser.
+// torPorts are the addresses where a tor is looked for: the daemon's and Tor Browser's.
 var torPorts = []string{"127.0.0.1:9050", "127.0.0.1:9150"}
 
-// torPortsBeside returns the torPorts that no listener of hosier's own has, which would answer
-// there like a tor.
+// torPortsBeside returns the torPorts that none of hosier's own listeners has, which
+// would look like a tor.
 func torPortsBeside(listeners []config.Listener) (all []string) {
 	for _, address := range torPorts {
 		_, port, _ := net.SplitHostPort(address)
@@ -51,8 +51,8 @@ func findMember(ctx context.Context, addresses []string, log *slog.Logger) ([]to
 	return []tor.Member{{SOCKS: addresses[0], Others: addresses[1:]}}, nil
 }
 
-// findTor returns the first of the addresses at which a SOCKS server answers, "" if there is
-// none.
+// findTor returns the first of the addresses at which a SOCKS server answers; "" if there
+// is none.
 func findTor(ctx context.Context, addresses []string) string {
 	for _, address := range addresses {
 		if answersSOCKS(ctx, address) {
@@ -82,7 +82,7 @@ func answersSOCKS(ctx context.Context, address string) bool {
 // KeyFile is the name of the file of the isolation key in the state directory.
 const KeyFile = "isolation.key"
 
-// loadKey reads the key of the isolation hash, or makes it. A state directory that
+// loadKey reads the key of the isolation hash, or creates it. A state directory that
 // nobody named and that cannot be had costs no more than that replicas and restarts
 // choose other circuits, unless it is needed.
 func loadKey(dir string, needed bool, log *slog.Logger) (tor.Key, error) {
@@ -114,8 +114,8 @@ func stateDir(dir string) (string, error) {
 	return dir, nil
 }
 
-// checkNamedStateDir judges a state directory that somebody named and that is there, so that
-// whether it is refused does not depend on what else the configuration has.
+// checkNamedStateDir checks an existing state directory that was configured explicitly,
+// so that its refusal does not depend on the rest of the configuration.
 func checkNamedStateDir(dir string) error {
 	if dir == "" {
 		return nil
@@ -127,7 +127,8 @@ func checkNamedStateDir(dir string) error {
 	return fmt.Errorf("state directory (--state-dir): %w", err)
 }
 
-// StateDirPath returns the directory without a look at it; it chooses as systemd and the XDG specification say.
+// StateDirPath returns the directory without checking it, as systemd and the XDG
+// specification define it.
 func StateDirPath(dir string) (string, error) {
 	if dir != "" {
 		return filepath.Abs(dir)

@@ -193,7 +193,7 @@ func (l *Limiter) logout(u *party[string], now time.Time) {
 	l.users.release(u, now)
 }
 
-// arrive tells whether one more connection may come now: the generic cell rate algorithm,
+// arrive reports whether one more connection may come now: the generic cell rate algorithm,
 // a token bucket that needs one number.
 func (p *party[K]) arrive(rate int, now time.Time) bool {
 	each := time.Second / time.Duration(rate)
@@ -277,7 +277,7 @@ func (t *table[K]) sweep(now time.Time) {
 	}
 }
 
-// isRested tells whether forgetting the party makes no difference.
+// isRested reports whether forgetting the party makes no difference.
 func (p *party[K]) isRested(now time.Time) bool {
 	return !p.arrivals.After(now) && !p.bytes.paidUntil().After(now.Add(-slack))
 }

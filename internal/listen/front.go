@@ -177,7 +177,7 @@ func cutHeader(r io.Reader) ([]byte, error) {
 	return b[:n], err
 }
 
-// begins tells whether b has the signature, as far as both go.
+// begins reports whether b has the signature, as far as both go.
 func begins(signature, b []byte) bool {
 	n := min(len(signature), len(b))
 	return bytes.Equal(signature[:n], b[:n])

@@ -66,12 +66,12 @@ function FindProxyForURL(url, host) {
 `
 
 const pacTail = `
-// below tells whether host is name or a name below it.
+// below reports whether host is name or a name below it.
 function below(host, name) {
   return host == name || host.slice(-name.length - 1) == "." + name;
 }
 
-// within tells whether host is written as an IPv4 address, and one of size addresses from first.
+// within reports whether host is written as an IPv4 address, and one of size addresses from first.
 function within(host, first, size) {
   if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(host)) return false;
   var part = host.split("."), n = 0;

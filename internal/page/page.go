@@ -276,7 +276,7 @@ func (l *Listener) words() string {
 	return text
 }
 
-// isBrowser tells whether the client can show HTML.
+// isBrowser reports whether the client can show HTML.
 func isBrowser(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
 
 // indent sets the lines of text off.

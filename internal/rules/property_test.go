@@ -184,7 +184,7 @@ func TestDecideAgreesWithReference(t *testing.T) {
 	})
 }
 
-// naiveNames tells whether the rule names the address, by less than all there are.
+// naiveNames reports whether the rule names the address, by less than all there are.
 func naiveNames(line string, ip netip.Addr) bool {
 	_, list, ok := strings.Cut(" "+line, " to=")
 	list, _, _ = strings.Cut(list, " ")

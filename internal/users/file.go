@@ -121,7 +121,7 @@ func parseLine(line string) (name string, s *secret, err error) {
 	return name, s, nil
 }
 
-// CheckName tells whether a user may have this name: 1 to 255 bytes that can be printed,
+// CheckName reports whether a user may have this name: 1 to 255 bytes that can be printed,
 // no colon, no space at either end.
 func CheckName(name string) error {
 	switch {
@@ -160,7 +160,7 @@ func (c cost) work() uint64 {
 	return uint64(c.bcrypt)<<48 + uint64(c.memory)*uint64(c.time)<<8 + uint64(c.threads)
 }
 
-// Has tells whether there is a user of this name.
+// Has reports whether there is a user of this name.
 func (l *List) Has(name string) bool { return l.users[name] != nil }
 
 // Names returns the names of the users, in order.
