@@ -13,7 +13,7 @@ import (
 	"hosier/socks"
 )
 
-// directTimeout bounds one request for a connection, the lookup included. A host that is
+// directTimeout bounds a lookup, and connecting to what it found. A host that is
 // there answers in far less; one that is not shall not hold a client for the two minutes that
 // a kernel tries.
 const directTimeout = 30 * time.Second
@@ -28,8 +28,8 @@ var (
 
 // Direct is the [Egress] that connects from this host, and resolves names here. Where a name
 // has several addresses they are raced (RFC 8305). It never connects to 0.0.0.0/8 or ::, which
-// the kernel would take for this host: DNS filters answer so for names that they block. One
-// request has 30 s at most. The zero value is ready, and connects wherever this host can,
+// the kernel would take for this host: DNS filters answer so for names that they block. A
+// lookup has 30 s at most, and so has connecting. The zero value is ready, and connects wherever this host can,
 // itself and its LAN included: see [PublicOnly]. A Direct may be used by many goroutines at
 // once, and must not change or be copied meanwhile.
 type Direct struct {
@@ -46,7 +46,8 @@ type Direct struct {
 
 	// Allow judges each address before it is connected to, and each that a lookup
 	// answers or is about, before Allow of the request does. Its error is the request's, if no
-	// address is left. It must not wait. Nil allows all.
+	// address is left. It must neither wait nor panic: it may be called from any goroutine. Nil
+	// allows all.
 	Allow func(r *socks.Request, ip netip.Addr) error
 
 	own    resolver.Resolver
@@ -154,7 +155,7 @@ func (d *Direct) Plain(r *socks.Request) (Step, error) {
 	if t, err, known := dialer.Cached(network(r), r.Addr.Name); known {
 		return step(t, r.Addr.Port), err
 	}
-	return Step{Find: func(ready func(Step, error)) (cancel func()) {
+	return Step{Limit: directTimeout, Find: func(ready func(Step, error)) (cancel func()) {
 		return dialer.Find(network(r), r.Addr.Name, func(t resolver.Targets, err error) {
 			ready(step(t, r.Addr.Port), err)
 		})

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"hosier/egress"
 	"hosier/internal/sockstest"
@@ -174,4 +175,19 @@ func plainly(t *testing.T, out *egress.Direct, r *socks.Request) (socks.Addr, er
 		t.Errorf("%v %v: nothing that an event loop can do", r.Command, r.Addr.Host())
 	}
 	return step.Answer, err
+}
+
+// A server that waits in place of Dial, Resolve and ResolvePTR waits no longer than these.
+func TestDirectLimitsLookups(t *testing.T) {
+	w := sockstest.NewWorld(t)
+	out := w.Direct()
+	for _, r := range []*socks.Request{
+		{Version: socks.V5, Command: socks.Connect, Addr: socks.Addr{Name: "echo.test", Port: w.Echo}},
+		{Version: socks.V5, Command: socks.Resolve, Addr: socks.Addr{Name: "echo.test"}},
+		{Version: socks.V5, Command: socks.ResolvePTR, Addr: socks.Addr{IP: netip.MustParseAddr("127.0.0.1")}},
+	} {
+		if step, err := out.Plain(r); err != nil || step.Find == nil || step.Limit != 30*time.Second {
+			t.Errorf("%v: %+v, %v", r.Command, step, err)
+		}
+	}
 }
