@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hosier/internal/relay"
+	"hosier/socks"
 )
 
 // conn is a client that the server has not finished with. There is one for each relay that
@@ -40,6 +41,7 @@ type exchange struct {
 
 	// Guarded by the mu of conn.
 	shown   Session            // as far as others may know the session
+	asked   socks.Request      // of shown: the session's own is the egress's to write in
 	client  net.Conn           // to be closed from outside; nil where a Pending has it
 	cancel  context.CancelFunc // of the question to the egress, while there is one
 	granted bool               // the client may take what follows for the target's
@@ -78,6 +80,10 @@ func (c *conn) publish() {
 		c.server.stages.move(inHandshake, inConnect)
 	}
 	c.x.shown = c.x.session
+	if r := c.x.session.Request; r != nil {
+		c.x.asked = *r
+		c.x.shown.Request = &c.x.asked
+	}
 	c.mu.Unlock()
 }
 
@@ -85,7 +91,12 @@ func (c *conn) snapshot() Session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.x != nil {
-		return c.x.shown
+		ses := c.x.shown
+		if ses.Request != nil {
+			r := *ses.Request // the exchange will serve others
+			ses.Request = &r
+		}
+		return ses
 	}
 	ses, _ := c.packed.session()
 	ses.Up, ses.Down = c.relay.Bytes()

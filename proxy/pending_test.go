@@ -121,6 +121,26 @@ func TestServeRequest(t *testing.T) {
 	checkEvents(t, events, "before", "dial", "grant", "done", "closed")
 }
 
+// Those who look at a session do not see what its egress is writing in the request.
+func TestSessionsAreCopies(t *testing.T) {
+	var events []string
+	var s *proxy.Server
+	out := &sockstest.Egress{DialFunc: func(_ context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
+		live := s.Sessions()
+		r.Member = "second"
+		if len(live) != 1 || live[0].Request.Addr.Name != "a.test" || live[0].Request.Member != "" {
+			t.Errorf("sessions are %+v", live)
+		}
+		return nil, socks.Addr{}, socks.TTLExpired
+	}}
+	var closed chan *proxy.Session
+	s, closed = pendingServer(t, &events, proxy.Route{Egress: out}, nil)
+	s.ServeRequest(t.Context(), newPending(&events, socks.Connect, "a.test:80"))
+	if ses := <-closed; ses.Request.Member != "second" {
+		t.Errorf("at the end the session is %+v", ses)
+	}
+}
+
 // The answer of a RESOLVE is known to its route before the client has it.
 func TestServeRequestResolve(t *testing.T) {
 	var events []string
