@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 
 	"hosier/internal/relay"
@@ -41,10 +42,7 @@ func (c *conn) abandon(value any) {
 	}
 	ses := &x.session
 	c.server.logPanic(ses, value, debug.Stack())
-	err := ErrPanic
-	if cause, ok := value.(error); ok {
-		err = fmt.Errorf("%w: %w", ErrPanic, cause)
-	}
+	err := panicError(value)
 	defer c.finish(ses, err)
 	defer func() { _ = recover() }() // what follows may be what panics
 	switch {
@@ -57,6 +55,33 @@ func (c *conn) abandon(value any) {
 	default:
 		x.client.Close()
 	}
+}
+
+// guardAllow has a panic in Allow of the request be an error of that. A lookup calls it from
+// goroutines of its own, in which a panic would end the program.
+func (s *Server) guardAllow(ses *Session) {
+	allow := ses.Request.Allow
+	if allow == nil {
+		return
+	}
+	id, listener := ses.ID, ses.Listener
+	ses.Request.Allow = func(ip netip.Addr) (err error) {
+		defer func() {
+			if value := recover(); value != nil {
+				s.logPanic(&Session{ID: id, Listener: listener}, value, debug.Stack())
+				err = panicError(value)
+			}
+		}()
+		return allow(ip)
+	}
+}
+
+// panicError returns the error of a session for which code panicked with value.
+func panicError(value any) error {
+	if cause, ok := value.(error); ok {
+		return fmt.Errorf("%w: %w", ErrPanic, cause)
+	}
+	return ErrPanic
 }
 
 // notify calls f, which is Closed or Done of a Route, unless it is nil.

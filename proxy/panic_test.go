@@ -190,6 +190,30 @@ func TestPanicInServeRequest(t *testing.T) {
 	}
 }
 
+// Allow of a request is called by whatever goroutine has the answer of a DNS server.
+func TestPanicInAllow(t *testing.T) {
+	w := sockstest.NewWorld(t)
+	var logs logBuffer
+	closed := make(chan *proxy.Session, 1)
+	s := &proxy.Server{
+		Policy: proxy.Policy{Route: func(_ context.Context, ses *proxy.Session) (proxy.Route, error) {
+			ses.Request.Allow = func(netip.Addr) error { panic(errOfTest) }
+			return proxy.Route{Egress: w.Direct()}, nil
+		}},
+		Closed: func(ses *proxy.Session) { closed <- ses },
+		Log:    slog.New(slog.NewJSONHandler(&logs, nil)),
+	}
+	c := connect(t, sockstest.Serve(t, s, nil))
+	c.send(join([]byte{5, 1, 0}, connect5("echo.test", w.Echo)))
+	c.expect([]byte{5, 0, 5, 1})
+	if ses := <-closed; !errors.Is(ses.Err, proxy.ErrPanic) || !errors.Is(ses.Err, errOfTest) {
+		t.Errorf("Err of the session is %v", ses.Err)
+	}
+	if text := logs.String(); !strings.Contains(text, "TestPanicInAllow") {
+		t.Errorf("logged: %s", text)
+	}
+}
+
 // The connection to the target is closed if the one to the client panics when it is granted.
 func TestPanicInGrant(t *testing.T) {
 	for how, act := range map[string]func(){"panic": func() { panic(errOfTest) }, "goexit": runtime.Goexit} {

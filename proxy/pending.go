@@ -69,6 +69,7 @@ func (s *Server) answer(ctx context.Context, c *conn, policy *Policy, p Pending,
 	var got reply
 	if err == nil {
 		if x.route, err = policy.route(ctx, ses); err == nil { // policy
+			s.guardAllow(ses)
 			c.publish()
 			got, err = policy.ask(ctx, c) // egress
 		}

@@ -22,7 +22,8 @@ var ErrServerClosed = errors.New("proxy: server closed")
 // A panic in a function or a method that the server was given (those of its fields, of the
 // Policy and of the Egress, and of connections that these return) ends the connection for
 // which it was called, as in net/http, and is logged with its stack; a request that awaits
-// its reply gets one. The same holds for runtime.Goexit. Closed is called for that session
+// its reply gets one. The same holds for runtime.Goexit, but not in Allow of a request, which is
+// called by other goroutines as well. Closed is called for that session
 // as for any other, with [ErrPanic]. A panic in Closed itself is logged, and Closed is not
 // called again.
 type Server struct {
