@@ -82,6 +82,7 @@ func configFlags(f *pflag.FlagSet) {
 	f.StringArray("via", nil, "the egress: `EGRESS` is direct, socks5://[USER:PASSWORD@]HOST:PORT, socks4a://…, http://…, tor (one that runs here), tor://HOST:PORT[,HOST:PORT…][?control=ADDR…], tor+spawn://[?daemons=N] (hosier starts it); may repeat: the first that works (default direct)")
 	f.StringArray("dns", nil, "the DNS server that --via direct asks: `SERVER` is IP[:PORT], tcp://IP, tls://IP#NAME or https://IP/PATH#NAME; may repeat (default the system's)")
 	f.String("dns-cache", "", "whose cached answers a client gets: `WORD` is shared (all clients'), user (the same user's, or client's) or off (default user for users and clients on other hosts)")
+	f.Duration("dns-stale", 0, "how long past its time a cached answer serves while no DNS server answers (default not at all)")
 	f.StringArray("allow-client", nil, "clients that may use the listeners: `PREFIX` such as 192.168.1.0/24; may repeat")
 	f.String("users", "", "who may use the listeners: a `FILE` of lines that hosier hash-password makes")
 	f.StringSlice("dialects", nil, "serve only these: `WORDS` of socks4, socks5, connect")

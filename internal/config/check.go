@@ -267,6 +267,7 @@ func (r *reader) checkEgresses(d *draft) {
 		text string
 	}{
 		{"dns", has(isDirect), "only direct looks names up on this host, and no egress is direct, so this server would never be asked; remove it"},
+		{"dns-stale", has(isDirect), "only direct looks names up on this host, and no egress is direct, so no answer would be cached; remove it"},
 		{"isolate", has(isTor), "only an egress through Tor has circuits, and there is none; remove it"},
 		{"no-isolate", has(isTor), "only an egress through Tor has circuits, and there is none; remove it"},
 		{"torrc", has(isSpawned), `it is for a tor that hosier starts, and there is none; write via = "tor+spawn://", or remove it`},

@@ -25,6 +25,7 @@ type Config struct {
 	Rules     *rules.Set // over the names of Egresses and Listeners
 
 	DNS       []resolver.Server // for direct egresses; empty for the system's
+	DNSStale  time.Duration     // how long past its time an answer serves while no server answers; 0: not at all
 	StateDir  string
 	Admin     string // host:port on loopback, or unix:/path; "" for none
 	MaxConns  int    // 0 for what the limit of open files allows

@@ -72,6 +72,7 @@ func (r *reader) top(d *draft) []key {
 		{"listen", r.addresses(&d.listen)},
 		{"via", r.refs(&d.via)},
 		{"dns", r.dns(&c.DNS)},
+		{"dns-stale", r.duration(&c.DNSStale)},
 		{"state-dir", r.directory(&c.StateDir)},
 		{"torrc", r.path(&d.torrc)},
 		{"drain", r.duration(&c.Drain)},

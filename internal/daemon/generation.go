@@ -85,10 +85,10 @@ func (d *Daemon) newGeneration(ctx context.Context, c *config.Config) (*generati
 // resolver is what looks names up for direct egresses: the one before, with all that it knows,
 // if it asks the same servers. One that is not used any more holds nothing open for long.
 func (d *Daemon) resolver(c *config.Config) *resolver.Resolver {
-	if old := d.current.Load(); old != nil && slices.Equal(old.resolver.Servers, c.DNS) {
+	if old := d.current.Load(); old != nil && slices.Equal(old.resolver.Servers, c.DNS) && old.resolver.Stale == c.DNSStale {
 		return old.resolver
 	}
-	return &resolver.Resolver{Servers: c.DNS, Sockets: d.sockets}
+	return &resolver.Resolver{Servers: c.DNS, Sockets: d.sockets, Stale: c.DNSStale}
 }
 
 // running returns the live egress that e describes, if there is one, even if it is
