@@ -22,22 +22,45 @@ type resolveOptions struct {
 	reverse bool
 	timeout time.Duration
 	auth    socks.Auth // of the proxy's URL
+
+	all, flush, json bool // of a running hosier
+	stateDir         string
 }
 
 func resolveCommand() *cobra.Command {
 	var o resolveOptions
 	cmd := &cobra.Command{
-		Use:   "resolve [-4|-5] [-x] [--proxy ADDR] NAME|ADDRESS",
+		Use:   "resolve [-4|-5] [-x] [--proxy ADDR] NAME|ADDRESS | --all [--json] NAME|ADDRESS | --flush",
 		Short: "Look a name up through a proxy, on its far side",
 		Long: `resolve asks a proxy that knows Tor's RESOLVE, such as hosier or Tor itself, for the
 address of a name, or with -x for the name of an address. Nothing is looked up here.
 The answer is one address: RESOLVE has no more. Of a name with both families hosier answers
-with an IPv4 address.`,
+with an IPv4 address.
+
+With --all it asks a running hosier on this host, by its state directory, for all that its direct
+egresses know of a name or an address: each answer, for how long it holds, which DNS server or
+file it is from, and whether it was cached. The cached answers are those that clients share
+(dns-cache = "shared"), never those of one user or client. What is not cached is asked of the DNS
+server, whatever rules say of the name; a hosier without a direct egress asks nobody. --flush has
+it forget all cached answers, also those of users.`,
 		Example: `  hosier resolve example.com
   hosier resolve --proxy 127.0.0.1:9050 -x 192.0.2.1
-  hosier resolve --proxy socks5://user:password@proxy.example example.com`,
-		Args: cobra.ExactArgs(1),
+  hosier resolve --proxy socks5://user:password@proxy.example example.com
+  hosier resolve --all example.com
+  hosier resolve --flush`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if o.flush {
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.ExactArgs(1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.all || o.flush {
+				if err := checkRunning(cmd.Flags()); err != nil {
+					return usageError{err}
+				}
+				return resolveRunning(cmd.Context(), cmd.OutOrStdout(), o, args)
+			}
 			answer, err := resolve(cmd.Context(), o, args[0])
 			if err != nil {
 				return err
@@ -52,6 +75,10 @@ with an IPv4 address.`,
 	f.BoolVarP(&o.v5, "socks5", "5", false, "speak SOCKS5 (the default)")
 	f.BoolVarP(&o.reverse, "reverse", "x", false, "look up the name of an address")
 	f.DurationVar(&o.timeout, "timeout", 150*time.Second, "how long to wait for the answer")
+	f.BoolVar(&o.all, "all", false, "print all that a running hosier's direct egresses know of the name")
+	f.BoolVar(&o.flush, "flush", false, "have a running hosier forget its cached answers")
+	f.BoolVar(&o.json, "json", false, "print JSON, with --all")
+	f.StringVar(&o.stateDir, "state-dir", "", "with --all and --flush, "+runningDirUsage)
 	return cmd
 }
 

@@ -46,6 +46,11 @@ var topics = []*topic{
 		defer cancel()
 		return egressList{filled(c.o.Source.Egresses(ctx))}
 	}},
+	{"names", "Lookups by this host, and the DNS servers that it asked", nil, Names{}, func(_ context.Context, c *Console, _ query) any {
+		n := c.o.Source.Names()
+		n.Servers = filled(n.Servers)
+		return n
+	}},
 	{"rules", "The rules in their order, and how many requests each decided; the default last", []string{"limit"}, ruleList{}, func(_ context.Context, c *Console, q query) any {
 		all := c.o.Source.Rules()
 		shown := append([]rules.Listed{}, head(all, q.Limit)...)

@@ -32,6 +32,7 @@ type fake struct {
 	history     []telemetry.Minute
 	failures    []telemetry.Entry
 	egresses    []Egress
+	names       Names
 	rules       []rules.Listed
 	leaks       Leaks
 	config      Config
@@ -58,6 +59,7 @@ func (f *fake) source() Source {
 		History:     func() []telemetry.Minute { defer locked()(); return append([]telemetry.Minute(nil), f.history...) },
 		Failures:    func() []telemetry.Entry { defer locked()(); return f.failures },
 		Egresses:    func(context.Context) []Egress { defer locked()(); return f.egresses },
+		Names:       func() Names { defer locked()(); return f.names },
 		Rules:       func() []rules.Listed { defer locked()(); return f.rules },
 		Leaks:       func() Leaks { defer locked()(); return f.leaks },
 		Config:      func() Config { defer locked()(); return f.config },
@@ -184,6 +186,10 @@ func (f *fake) fill(now time.Time, evil []string) {
 		{Name: "direct", Via: "direct", Kind: "direct", Ready: true, Open: 777},
 		{Name: evil[1], Via: "socks5://proxy.example:1080", Kind: "proxy", Open: 0},
 	}
+	f.names = Names{Used: true, Hits: 912_345, Asked: 43_210, Coalesced: 1234, Failures: 12, Entries: 4200, Bytes: 1 << 20, Servers: []NameServer{
+		{Server: "192.0.2.53:53", Questions: 43_200, Answers: 43_100, Failures: 99, Latency: 12.4},
+		{Server: "tls://192.0.2.54:853#" + evil[0], Questions: 10},
+	}}
 	f.rules = []rules.Listed{
 		{At: "hosier.toml:3", If: []string{"port is 25 or 6881-6999"}, Then: "refuse: neither mail nor file sharing", Hits: 1412},
 		{At: "hosier.toml:8", If: []string{"client is 192.168.1.0/24", "user is alice", "to is .printers.example or 192.168.1.128/25"}, Then: "via direct", Hits: 7},

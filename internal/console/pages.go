@@ -24,7 +24,7 @@ type page struct {
 var pages = []*page{
 	{name: "overview", path: "/{$}", Title: "Overview", topics: []string{"status", "history", "egresses", "failures", "leaks"}, limit: 5},
 	{name: "connections", path: "/connections", Title: "Connections", topics: []string{"connections"}, params: []string{"closed", "limit", "q", "sort", "user"}},
-	{name: "egresses", path: "/egresses", Title: "Egresses", topics: []string{"egresses"}},
+	{name: "egresses", path: "/egresses", Title: "Egresses", topics: []string{"egresses", "names"}},
 	{name: "rules", path: "/rules", Title: "Rules", topics: []string{"rules"}, params: []string{"client", "listener", "url", "user"}},
 	{name: "leaks", path: "/leaks", Title: "Leaks", topics: []string{"leaks"}},
 	{name: "failures", path: "/failures", Title: "Failures", topics: []string{"failures"}},

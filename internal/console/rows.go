@@ -23,6 +23,8 @@ func blank(what string) any {
 		return Tor{}
 	case "circuit":
 		return tor.Circuit{}
+	case "name-server":
+		return NameServer{}
 	case "rule":
 		return rules.Listed{}
 	case "leak":

@@ -26,6 +26,7 @@ type Source struct {
 	History     func() []telemetry.Minute // the last hour, the oldest first; the last one is not over
 	Failures    func() []telemetry.Entry  // the last ones, the latest first
 	Egresses    func(context.Context) []Egress
+	Names       func() Names
 	Rules       func() []rules.Listed // in their order; the default last
 	Leaks       func() Leaks
 	Config      func() Config
@@ -60,6 +61,27 @@ type Egress struct {
 	Ready bool   `json:"ready"`
 	Open  int    `json:"open"` // connections that use it
 	Tors  []Tor  `json:"tors,omitempty"`
+}
+
+// Names are the counts of lookups by this host, for its direct egresses.
+type Names struct {
+	Used      bool         `json:"used"`      // an egress is direct
+	Hits      uint64       `json:"hits"`      // lookups answered from the cache
+	Asked     uint64       `json:"asked"`     // for which a DNS server was asked
+	Coalesced uint64       `json:"coalesced"` // that joined the question of another
+	Failures  uint64       `json:"failures"`  // that no DNS server answered
+	Entries   int          `json:"entries"`   // cached answers
+	Bytes     int          `json:"bytes"`     // that they take, about
+	Servers   []NameServer `json:"servers"`   // that have been asked
+}
+
+// NameServer is a DNS server.
+type NameServer struct {
+	Server    string  `json:"server"`
+	Questions uint64  `json:"questions"` // messages, repetitions included
+	Answers   uint64  `json:"answers"`
+	Failures  uint64  `json:"failures"`
+	Latency   float64 `json:"latency"` // of an answer on average, in milliseconds
 }
 
 // Tor is a member of an egress into Tor.

@@ -24,7 +24,7 @@ func (d *Daemon) serveAdmin(ctx context.Context, g *generation, control net.List
 	}
 	address := g.config.Admin
 	if address == "" {
-		d.serveOwner(admin.New(o), control)
+		d.serveOwner(d.newAdmin(o), control)
 		return nil
 	}
 	var err error
@@ -35,7 +35,7 @@ func (d *Daemon) serveAdmin(ctx context.Context, g *generation, control net.List
 	if err != nil {
 		return fmt.Errorf("admin %s: %w", address, err)
 	}
-	srv := admin.New(o)
+	srv := d.newAdmin(o)
 	console.New(console.Options{
 		Source: d.consoleSource(), CSRF: admin.CSRF, SignedIn: srv.SignedIn, Reload: o.Reload,
 	}).Register(srv.Handle)
@@ -48,6 +48,13 @@ func (d *Daemon) serveAdmin(ctx context.Context, g *generation, control net.List
 	}()
 	d.serveOwner(srv, control)
 	return nil
+}
+
+// newAdmin makes the server of what the console is not needed for.
+func (d *Daemon) newAdmin(o admin.Options) *admin.Server {
+	srv := admin.New(o)
+	d.serveNames(srv.Handle)
+	return srv
 }
 
 func (d *Daemon) serveOwner(srv *admin.Server, control net.Listener) {

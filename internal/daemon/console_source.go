@@ -22,6 +22,7 @@ func (d *Daemon) consoleSource() console.Source {
 		History:     d.telemetry.History,
 		Failures:    d.telemetry.Failures,
 		Egresses:    d.consoleEgresses,
+		Names:       d.consoleNames,
 		Rules:       func() []rules.Listed { return d.current.Load().config.Rules.List() },
 		Leaks:       d.consoleLeaks,
 		Config:      d.consoleConfig,

@@ -19,7 +19,8 @@ const (
 )
 
 // ControlSocket returns the path of the socket in a state directory at which a running hosier
-// answers the requests of the admin listener without a token. GET /api/v1/report returns a [Report].
+// answers the requests of the admin listener without a token. GET /api/v1/report returns a [Report],
+// GET /resolve?name=NAME a [NameReport], and POST /resolve/flush a [Flushed].
 func ControlSocket(dir string) string { return filepath.Join(dir, "hosier.sock") }
 
 // openControl opens the socket in the state directory by which hosier status, hosier reload

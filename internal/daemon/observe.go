@@ -31,6 +31,7 @@ func (d *Daemon) newTelemetry(l config.Log) *telemetry.Telemetry {
 		Stages:      func() proxy.Stages { return d.server.Stages() },
 		Moved:       func() (up, down int64) { return d.server.Moved() },
 		Health:      d.health,
+		Names:       d.nameStats,
 	})
 }
 

@@ -14,6 +14,7 @@ type live struct {
 	health func() []Health
 
 	open, bytes, egress *prometheus.Desc
+	names               *names
 }
 
 func newLive(o *Options) *live {
@@ -21,6 +22,7 @@ func newLive(o *Options) *live {
 		stages: o.Stages,
 		moved:  o.Moved,
 		health: o.Health,
+		names:  newNames(o),
 		open: prometheus.NewDesc("hosier_open_connections",
 			"Open connections, by stage.", []string{"stage"}, nil),
 		bytes: prometheus.NewDesc("hosier_relayed_bytes_total",
@@ -36,6 +38,7 @@ func (l *live) Describe(ch chan<- *prometheus.Desc) {
 	ch <- l.open
 	ch <- l.bytes
 	ch <- l.egress
+	l.names.Describe(ch)
 }
 
 // Collect implements [prometheus.Collector].
@@ -43,6 +46,7 @@ func (l *live) Collect(ch chan<- prometheus.Metric) {
 	l.collectStages(ch)
 	l.collectBytes(ch)
 	l.collectHealth(ch)
+	l.names.Collect(ch)
 }
 
 func (l *live) collectStages(ch chan<- prometheus.Metric) {

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"hosier/proxy"
+	"hosier/resolver"
 )
 
 // maxScrapes is the number of concurrent readers of the metrics.
@@ -41,6 +42,10 @@ type Options struct {
 	// Health returns the health of each egress. It is called for each reader of the
 	// metrics, and must not block. If nil, health is not reported.
 	Health func() []Health
+
+	// Names returns the counts of lookups, nil if this host looks nothing up. It is called for
+	// each reader of the metrics. Nil leaves them out.
+	Names func() *resolver.Stats
 }
 
 // Health reports whether an egress, or one of its members, can serve.

@@ -9,11 +9,13 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -21,6 +23,7 @@ import (
 
 	"hosier/internal/printable"
 	"hosier/proxy"
+	"hosier/resolver"
 	"hosier/socks"
 )
 
@@ -233,6 +236,9 @@ func full() *Telemetry {
 		Stages:  func() proxy.Stages { return proxy.Stages{Relay: 1} },
 		Moved:   func() (up, down int64) { return 1, 2 },
 		Health:  func() []Health { return []Health{{"tor", "tor0", true}} },
+		Names: func() *resolver.Stats {
+			return &resolver.Stats{Hits: 1, Servers: []resolver.ServerStats{{Server: resolver.Server{Addr: netip.MustParseAddrPort("192.0.2.53:53")}}}}
+		},
 	})
 	tel.Unsafe(session())
 	tel.Closed(session())
@@ -269,7 +275,11 @@ func TestDocumented(t *testing.T) {
 			for _, l := range f.Metric[0].Label {
 				labels = append(labels, l.GetName())
 			}
-			code = append(code, f.GetName()+"{"+strings.Join(labels, ",")+"}")
+			name := f.GetName()
+			if len(labels) > 0 {
+				name += "{" + strings.Join(labels, ",") + "}"
+			}
+			code = append(code, name)
 		}
 	}
 	if diff := cmp.Diff(code, table(t, string(page), "Metrics")); diff != "" {
@@ -330,5 +340,50 @@ func BenchmarkClosed(b *testing.B) {
 				c.tel.Closed(ses)
 			}
 		})
+	}
+}
+
+// A server's label has nothing that may identify an account, and servers of one label are one:
+// two metrics of it would fail all. Without lookups there are no metrics of them.
+func TestNamesMetrics(t *testing.T) {
+	t.Parallel()
+	server := func(text string) resolver.Server {
+		s, err := resolver.ParseServer(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	stats := &resolver.Stats{Hits: 5, Asked: 4, Coalesced: 3, Failures: 2, Entries: 7, Bytes: 900, Servers: []resolver.ServerStats{
+		{Server: server("192.0.2.53"), Questions: 9, Answers: 2, Failures: 1, Latency: 3 * time.Second},
+		{Server: server("https://192.0.2.54/secret1#secret2.test"), Questions: 1},
+		{Server: server("https://192.0.2.54/secret3#secret4.test"), Questions: 2},
+	}}
+	scrape := func() string {
+		tel := New(Options{Names: func() *resolver.Stats { return stats }})
+		w := httptest.NewRecorder()
+		tel.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		if w.Code != 200 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		return w.Body.String()
+	}
+	text := scrape()
+	for _, want := range []string{
+		`hosier_dns_lookups_total{from="cache"} 5`, `hosier_dns_lookups_total{from="question"} 4`, `hosier_dns_lookups_total{from="question_of_another"} 3`,
+		`hosier_dns_failures_total 2`, `hosier_dns_cache_entries 7`, `hosier_dns_cache_bytes 900`,
+		`hosier_dns_server_questions_total{server="192.0.2.53:53"} 9`, `hosier_dns_server_failures_total{server="192.0.2.53:53"} 1`,
+		`hosier_dns_answer_duration_seconds_sum{server="192.0.2.53:53"} 3`, `hosier_dns_answer_duration_seconds_count{server="192.0.2.53:53"} 2`,
+		`hosier_dns_server_questions_total{server="https://192.0.2.54:443"} 3`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("there is no %s", want)
+		}
+	}
+	if strings.Contains(text, "secret") {
+		t.Error("what identifies an account is shown")
+	}
+	if stats = nil; strings.Contains(scrape(), "hosier_dns_") {
+		t.Error("lookups are counted where there are none")
 	}
 }
