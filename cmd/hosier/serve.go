@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,7 +51,7 @@ with MemoryMax=) count as GOMEMLIMIT, unless that is set.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			spareProcessor()
-			collectEarly()
+			manageHeap()
 			s := daemon.Source{File: o.config, Flags: flagsOf(cmd.Flags()), Verbose: o.verbose}
 			return serve(cmd.Context(), s, cmd.ErrOrStderr())
 		},
@@ -126,16 +125,6 @@ func flagsOf(f *pflag.FlagSet) (all []config.Flag) {
 func spareProcessor() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	}
-}
-
-// collectEarly has Go's collector run when there are three quarters as much garbage as there
-// is in use, not as much. A hosier has little in use, some hundred bytes a relay, and what a
-// relay takes is that and its share of garbage. At half as much it takes no less, and a new
-// connection costs some per cent more.
-func collectEarly() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(75)
 	}
 }
 
