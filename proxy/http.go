@@ -36,8 +36,9 @@ var (
 // acceptHTTP is the HTTP side of the port: a CONNECT is a request, OPTIONS is answered
 // (Tor's proposal 365), and everything else gets the page.
 func (m *mixed) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, err error) {
-	c := m.conn
-	hr := bufio.NewReaderSize(br, maxHead)
+	c, s := m.conn, m.c.server
+	hr := s.headReader(br)
+	defer s.giveBackHead(hr)
 	var told error
 	for {
 		req, err := readHead(hr, c, m.deadline)
@@ -47,8 +48,9 @@ func (m *mixed) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, er
 		case err != nil || req.Method != http.MethodConnect && req.Method != http.MethodOptions:
 			return nil, nil, m.refuseHTTP(req, err)
 		case req.Method == http.MethodConnect:
-			if r, err = m.acceptConnect(req); r != nil {
-				early, _ = hr.Peek(hr.Buffered())
+			if r, err = m.acceptConnect(req); r != nil && hr.Buffered() > 0 {
+				b, _ := hr.Peek(hr.Buffered())
+				early = bytes.Clone(b)
 			}
 			return r, early, err
 		case !visitOf(req).mayKnow(c, m.Names):
@@ -63,6 +65,19 @@ func (m *mixed) acceptHTTP(br *bufio.Reader) (r *socks.Request, early []byte, er
 			return nil, nil, told
 		}
 	}
+}
+
+func (s *Server) headReader(r io.Reader) *bufio.Reader {
+	if hr, ok := s.heads.Get().(*bufio.Reader); ok {
+		hr.Reset(r)
+		return hr
+	}
+	return bufio.NewReaderSize(r, maxHead)
+}
+
+func (s *Server) giveBackHead(hr *bufio.Reader) {
+	hr.Reset(nil)
+	s.heads.Put(hr)
 }
 
 // headError is a head that could not be had whole, or not be read.

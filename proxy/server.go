@@ -59,6 +59,7 @@ type Server struct {
 
 	ids       ids
 	readers   sync.Pool // of *bufio.Reader, for handshakes
+	heads     sync.Pool // of *bufio.Reader, for heads of HTTP
 	exchanges sync.Pool // of *exchange, of those that became relays
 	relays    relay.Engine
 
