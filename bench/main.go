@@ -163,20 +163,8 @@ func (b *bench) measure(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	for _, d := range []struct {
-		name string
-		args []string
-	}{
-		{"SOCKS5, user and password", []string{"--user", "user:password"}},
-		{"SOCKS5, by name", []string{"--name", "localhost"}},
-		{"SOCKS4", []string{"--socks", "4"}},
-		{"SOCKS4A, by name", []string{"--socks", "4a"}},
-	} {
-		r, err := b.call(ctx, nil, b.servers[:1], append([]string{"--mode", "rate", "--rounds", "3"}, d.args...)...)
-		if err != nil {
-			return err
-		}
-		b.dialects = append(b.dialects, dialect{d.name, r})
+	if err := b.measureDialects(ctx); err != nil {
+		return err
 	}
 	if err := b.measureCrowd(ctx); err != nil {
 		return err

@@ -75,7 +75,7 @@ func (o *benchOptions) addFlags(cmd *cobra.Command) {
 	f.StringSliceVar(&o.modes, "mode", modeNames(), "what to do: `MODE,...`")
 	f.StringArrayVar(&o.run, "run", nil, "start the server with `COMMAND`; may repeat, in the order of the addresses, '' for none")
 	f.StringArrayVar(&o.pids, "pid", nil, "the server's process, if it is not found by its address: `PID`, or PID,PID; may repeat, in the order of the addresses, '' for none")
-	f.StringVar(&o.socks, "socks", "5", "the dialect to speak: 4, 4a or 5")
+	f.StringVar(&o.socks, "socks", "5", "the dialect to speak: 4, 4a, 5 or connect (HTTP)")
 	f.StringVar(&o.name, "name", "", "ask for the origin by `NAME`, which the server must look up to the origin's address (4a: localhost)")
 	f.StringVar(&o.user, "user", "", "log in as `USER:PASSWORD`; with 4 and 4a the user id")
 	f.IntVar(&l.Rounds, "rounds", l.Rounds, "turns of each server in each mode")

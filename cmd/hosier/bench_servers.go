@@ -80,8 +80,11 @@ func (o *benchOptions) server(ctx context.Context, arg string) (s load.Server, e
 func (o *benchOptions) dialect() (d load.Dialect, err error) {
 	d.Name = o.name
 	switch o.socks {
-	case "5":
+	case "5", "connect":
 		d.Version = socks.V5
+		if o.socks == "connect" {
+			d.Version = socks.HTTP
+		}
 		if o.user != "" {
 			d.Auth.Method = socks.UserPass
 		}
@@ -94,7 +97,7 @@ func (o *benchOptions) dialect() (d load.Dialect, err error) {
 			return d, errors.New("--name: SOCKS4 has no names; write --socks 4a")
 		}
 	default:
-		return d, fmt.Errorf("--socks %s: write 4, 4a or 5", o.socks)
+		return d, fmt.Errorf("--socks %s: write 4, 4a, 5 or connect", o.socks)
 	}
 	if d.Name != "" {
 		if _, err := socks.ParseHost(d.Name); err != nil {

@@ -1,6 +1,8 @@
 package load
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -28,6 +30,9 @@ func (d Dialect) script(origin netip.AddrPort) ([]step, error) {
 			return nil, fmt.Errorf("name %q: %w", d.Name, err)
 		}
 		r.Addr = socks.Addr{Name: host.Name, IP: host.IP, Port: origin.Port()}
+	}
+	if d.Version == socks.HTTP {
+		return []step{{"request", d.head(r.Addr.String()), replyHTTP}}, nil
 	}
 	if d.Version == socks.V4 {
 		request, err := socks.AppendRequest4(nil, &r)
@@ -65,6 +70,32 @@ func (d Dialect) greeting() ([]step, error) {
 		}
 		return n, err
 	}}), err
+}
+
+// head is a CONNECT, as curl words it.
+func (d Dialect) head(target string) []byte {
+	b := fmt.Appendf(nil, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", target, target)
+	if d.Auth.Method == socks.UserPass {
+		pair := base64.StdEncoding.EncodeToString([]byte(d.Auth.User + ":" + d.Auth.Password))
+		b = fmt.Appendf(b, "Proxy-Authorization: Basic %s\r\n", pair)
+	}
+	return append(b, "User-Agent: hosier-bench\r\nProxy-Connection: Keep-Alive\r\n\r\n"...)
+}
+
+// maxAnswer is how long the head of an answer to CONNECT may be.
+const maxAnswer = 8 << 10
+
+func replyHTTP(b []byte) (int, error) {
+	end := bytes.Index(b, []byte("\r\n\r\n"))
+	switch line, _, _ := bytes.Cut(b, []byte("\r\n")); {
+	case end < 0 && len(b) < maxAnswer:
+		return 0, socks.ErrShort
+	case end < 0 || !bytes.HasPrefix(line, []byte("HTTP/1.")):
+		return 0, errors.New("the server does not answer in HTTP")
+	case len(line) < 10 || line[9] != '2':
+		return 0, fmt.Errorf("the server answers %q", line)
+	}
+	return end + 4, nil
 }
 
 func reply4(b []byte) (int, error) {

@@ -44,6 +44,16 @@ func TestScripts(t *testing.T) {
 			Dialect{Version: socks.V5, Auth: login},
 			"05 01 02  01 02 6d65 02 7077  05 01 00 01 7f000001 0050", "05 02  01 00  05 00 00 01 00000000 0000",
 		},
+		"CONNECT": {
+			Dialect{Version: socks.HTTP, Name: "origin.test"},
+			hex.EncodeToString([]byte("CONNECT origin.test:80 HTTP/1.1\r\nHost: origin.test:80\r\nUser-Agent: hosier-bench\r\nProxy-Connection: Keep-Alive\r\n\r\n")),
+			hex.EncodeToString([]byte("HTTP/1.1 200 OK\r\nVia: 1.1 hosier\r\n\r\n")),
+		},
+		"CONNECT/password": {
+			Dialect{Version: socks.HTTP, Auth: login},
+			hex.EncodeToString([]byte("CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: 127.0.0.1:80\r\nProxy-Authorization: Basic bWU6cHc=\r\nUser-Agent: hosier-bench\r\nProxy-Connection: Keep-Alive\r\n\r\n")),
+			hex.EncodeToString([]byte("HTTP/1.0 200 Connection established\r\n\r\n")),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			steps, err := c.dialect.script(netip.MustParseAddrPort("127.0.0.1:80"))
