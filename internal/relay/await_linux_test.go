@@ -15,26 +15,32 @@ func TestAwait(t *testing.T) {
 		limit time.Duration
 		begin func(c net.Conn, ready func())
 		want  error
+		late  bool // what was awaited comes after it all the same
 	}{
 		"at once":          {limit: patience, begin: func(_ net.Conn, ready func()) { ready() }},
 		"from a goroutine": {limit: patience, begin: func(_ net.Conn, ready func()) { go ready() }},
 		"later":            {limit: patience, begin: func(_ net.Conn, ready func()) { time.AfterFunc(20*time.Millisecond, ready) }},
 		"never":            {limit: 20 * time.Millisecond, begin: func(net.Conn, func()) {}, want: os.ErrDeadlineExceeded},
-		"too late": {limit: 20 * time.Millisecond, want: os.ErrDeadlineExceeded, begin: func(_ net.Conn, ready func()) {
-			time.AfterFunc(40*time.Millisecond, ready) // the task does something else by then
-		}},
+		"too late":         {limit: 20 * time.Millisecond, begin: func(net.Conn, func()) {}, want: os.ErrDeadlineExceeded, late: true},
 		"the client is closed": {limit: patience, want: net.ErrClosed, begin: func(c net.Conn, _ func()) {
 			time.AfterFunc(20*time.Millisecond, func() { c.Close() })
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			visit(t, func(_ *Engine, c net.Conn) {
-				err := Await(c, time.Now().Add(test.limit), func(ready func()) { test.begin(c, ready) })
+				var late func()
+				err := Await(c, time.Now().Add(test.limit), func(ready func()) {
+					late = ready
+					test.begin(c, ready)
+				})
 				if !errors.Is(err, test.want) {
 					t.Errorf("error %v, want %v", err, test.want)
 				}
 				if test.want == net.ErrClosed {
 					return
+				}
+				if test.late { // the task does something else by then
+					go late()
 				}
 				// What was awaited does not disturb what comes after.
 				c.SetReadDeadline(time.Now().Add(60 * time.Millisecond))
