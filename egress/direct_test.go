@@ -1,6 +1,7 @@
 package egress_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -162,15 +163,7 @@ func TestDirectPlainLookups(t *testing.T) {
 // plainly takes the steps of a lookup.
 func plainly(t *testing.T, out *egress.Direct, r *socks.Request) (socks.Addr, error) {
 	t.Helper()
-	step, err := out.Plain(r)
-	if err == nil && step.Find != nil {
-		ready := make(chan struct{})
-		step.Find(func(next egress.Step, why error) {
-			step, err = next, why
-			close(ready)
-		})
-		<-ready
-	}
+	step, err := find(t, out, r)
 	if err == nil && step.Answer.IP == (netip.Addr{}) && step.Answer.Name == "" {
 		t.Errorf("%v %v: nothing that an event loop can do", r.Command, r.Addr.Host())
 	}
@@ -190,4 +183,65 @@ func TestDirectLimitsLookups(t *testing.T) {
 			t.Errorf("%v: %+v, %v", r.Command, step, err)
 		}
 	}
+}
+
+// mapped answers lookups with one address, as package net does with those of a hosts file.
+type mapped struct {
+	*net.Resolver
+	ip string
+}
+
+func (m mapped) LookupNetIP(_ context.Context, network, _ string) ([]netip.Addr, error) {
+	if network == "ip6" {
+		return nil, &net.DNSError{Err: "no such host", IsNotFound: true}
+	}
+	return []netip.Addr{netip.MustParseAddr(m.ip)}, nil
+}
+
+// An IPv4 address in the form of IPv6 is judged and connected to as what it is, whoever has it.
+func TestDirectMappedAddresses(t *testing.T) {
+	w := sockstest.NewWorld(t)
+	const here, nowhere = "::ffff:127.0.0.1", "::ffff:0.0.0.0"
+	w.DNS.Set("here.test", here)
+	w.DNS.Set("nowhere.test", nowhere)
+	for name, out := range map[string][2]*egress.Direct{
+		"DNS":            {w.Direct(), w.Direct()},
+		"other resolver": {{Resolver: mapped{ip: here}}, {Resolver: mapped{ip: nowhere}}},
+	} {
+		request := func(host string) *socks.Request {
+			return &socks.Request{Version: socks.V5, Command: socks.Connect, Addr: socks.Addr{Name: host, Port: w.Echo}}
+		}
+		c, bound, err := out[0].Dial(t.Context(), request("here.test"))
+		if err != nil || !bound.IP.Is4() {
+			t.Errorf("%s: Dial is bound to %v, %v", name, bound, err)
+		} else {
+			c.Close()
+		}
+		if c, _, err := out[1].Dial(t.Context(), request("nowhere.test")); !errors.Is(err, egress.ErrUnspecified) {
+			t.Errorf("%s: Dial: %v, %v", name, c, err)
+		}
+	}
+	for name, want := range map[string]error{"here.test": nil, "nowhere.test": egress.ErrUnspecified} {
+		r := &socks.Request{Version: socks.V5, Command: socks.Connect, Addr: socks.Addr{Name: name, Port: w.Echo}}
+		next, err := find(t, w.Direct(), r)
+		if !errors.Is(err, want) || want == nil && next.To.Addr() != netip.MustParseAddr("127.0.0.1") {
+			t.Errorf("Plain of %s: %+v, %v", name, next, err)
+		}
+	}
+}
+
+// find takes the first step, if there is something to find.
+func find(t *testing.T, out *egress.Direct, r *socks.Request) (step egress.Step, err error) {
+	t.Helper()
+	step, err = out.Plain(r)
+	if err != nil || step.Find == nil {
+		return step, err
+	}
+	ready := make(chan struct{})
+	step.Find(func(next egress.Step, why error) {
+		step, err = next, why
+		close(ready)
+	})
+	<-ready
+	return step, err
 }

@@ -77,7 +77,11 @@ func (d Dialer) find(ctx context.Context, host string, typ Type, to chan<- famil
 		return d.view().Ask(host, typ, func(a Answer, err error) { to <- family{a, typ, err} })
 	}
 	go func() {
-		addrs, err := lookup.LookupNetIP(ctx, network, host)
+		found, err := lookup.LookupNetIP(ctx, network, host)
+		addrs := make([]netip.Addr, 0, len(found)) // net.Resolver has IPv4 addresses in IPv6 form
+		for _, ip := range found {
+			addrs = append(addrs, ip.Unmap())
+		}
 		to <- family{Answer{Addrs: addrs}, typ, err}
 	}()
 	return func() {}

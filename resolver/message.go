@@ -310,7 +310,7 @@ func answers(p *dnsmessage.Parser, typ Type) ([]record, error) {
 			if err != nil {
 				return nil, err
 			}
-			a.addr = netip.AddrFrom16(body.AAAA)
+			a.addr = netip.AddrFrom16(body.AAAA).Unmap() // or ::ffff:0.0.0.0 would not be judged as 0.0.0.0
 		case PTR:
 			body, err := p.PTRResource()
 			if err != nil {
