@@ -52,7 +52,7 @@ type health struct {
 
 	out    bool      // what it is asked, fails
 	again  time.Time // when a request may try all the same
-	pause  time.Duration
+	pause  backoff
 	trying bool // one does
 	broken int
 	missed map[string]bool
@@ -77,7 +77,7 @@ func newMember(m Member, dials int) *member {
 	return &member{
 		Member: m,
 		slots:  slots{most: dials, keys: map[string]*slot{}},
-		health: health{gone: m.Daemon != nil, bootstrap: -1, missed: map[string]bool{}},
+		health: health{gone: m.Daemon != nil, bootstrap: -1, pause: backoff{least: leastPause, most: mostPause}, missed: map[string]bool{}},
 	}
 }
 
@@ -108,12 +108,12 @@ func (h *health) state() State {
 func (h *health) takeOut(why string) {
 	h.fail(why)
 	h.out, h.trying = true, false
-	h.pause = min(max(2*h.pause, leastPause), mostPause)
-	h.again = time.Now().Add(h.pause)
+	h.again = time.Now().Add(h.pause.longer())
 }
 
 func (h *health) bringIn() {
-	h.out, h.trying, h.pause, h.broken = false, false, 0, 0
+	h.out, h.trying, h.broken = false, false, 0
+	h.pause.reset()
 	clear(h.missed)
 }
 

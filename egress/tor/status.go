@@ -96,7 +96,6 @@ type version [4]int
 
 // parseVersion reads the version at the front of s. What may follow, such as -alpha or
 // the commit, does not count.
-
 func parseVersion(s string) (v version, ok bool) {
 	end := strings.IndexFunc(s, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
 	if end < 0 {

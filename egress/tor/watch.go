@@ -185,16 +185,21 @@ func (h *health) established(can bool, why string) {
 	}
 }
 
-// backoff waits longer each time.
+// backoff is a pause that doubles each time. The zero value starts with the least.
 type backoff struct{ least, most, next time.Duration }
 
 func (b *backoff) reset() { b.next = 0 }
 
+// longer returns the next pause.
+func (b *backoff) longer() time.Duration {
+	b.next = min(max(2*b.next, b.least), b.most)
+	return b.next
+}
+
 // wait returns false when ctx ends.
 func (b *backoff) wait(ctx context.Context) bool {
-	b.next = min(max(2*b.next, b.least), b.most)
 	select {
-	case <-time.After(b.next):
+	case <-time.After(b.longer()):
 		return true
 	case <-ctx.Done():
 		return false

@@ -296,13 +296,10 @@ func (d *Daemon) admitter(l *config.Listener) func(*proxy.Session) error {
 	}
 }
 
-// overLimit wraps an error of limits in the server's error for that kind of limit.
+// overLimit makes err one that the server knows as a limit.
 func overLimit(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(err, limits.ErrFull):
-		return fmt.Errorf("%w: %w", proxy.ErrFull, err)
 	}
 	return fmt.Errorf("%w: %w", proxy.ErrLimit, err)
 }

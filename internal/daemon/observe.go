@@ -55,7 +55,7 @@ func ownWords(err error) string {
 	for _, known := range []error{
 		policy.ErrNoPassword, policy.ErrNotClient, errReloaded, errOperator, errLoop, users.ErrWrong, users.ErrBusy, relay.ErrIdle, relay.ErrClosed,
 		leaks.ErrUnsafe, egress.ErrNotPublic, egress.ErrUnspecified, resolver.ErrBusy,
-		limits.ErrFull, limits.ErrClient, limits.ErrRate, limits.ErrUser,
+		limits.ErrClient, limits.ErrRate, limits.ErrUser,
 		listen.ErrHeader, listen.ErrPeer, listen.ErrNotTLS, listen.ErrTLS, listen.ErrNoCert, listen.ErrNoName,
 	} {
 		if err == known {

@@ -275,7 +275,7 @@ func TestSetLetsGo(t *testing.T) {
 func TestNoWrapper(t *testing.T) {
 	t.Parallel()
 	bare := &endless{}
-	if c := newLimiter(Limits{Conns: 1}).Conn(bare, "alice"); c != net.Conn(bare) {
+	if c := newLimiter(Limits{ConnsPerUser: 1}).Conn(bare, "alice"); c != net.Conn(bare) {
 		t.Errorf("without a limit: %T", c)
 	}
 	if c := newLimiter(Limits{BytesPerSecond: 1}).Conn(bare, ""); c != net.Conn(bare) {

@@ -19,7 +19,6 @@ import (
 
 // Why a connection was refused.
 var (
-	ErrFull   = errors.New("limits: too many connections")
 	ErrClient = errors.New("limits: too many connections of the client")
 	ErrRate   = errors.New("limits: too many new connections of the client")
 	ErrUser   = errors.New("limits: too many connections of the user")
@@ -27,7 +26,6 @@ var (
 
 // Limits bound what may be taken. 0 or less stands for no limit.
 type Limits struct {
-	Conns             int   // at once, in all
 	ConnsPerClient    int   // at once
 	ConnsPerUser      int   // at once
 	NewConnsPerSecond int   // of one client; those of two seconds may come at once, but ten in any case
@@ -61,7 +59,7 @@ type lease struct {
 // what is open. What was counted before stays so. A connection that began when users had no
 // limit of bytes keeps none.
 func (l *Limiter) Set(limits Limits) (begins bool) {
-	counts := limits.Conns > 0 || limits.ConnsPerClient > 0 || limits.ConnsPerUser > 0 || limits.NewConnsPerSecond > 0
+	counts := limits.ConnsPerClient > 0 || limits.ConnsPerUser > 0 || limits.NewConnsPerSecond > 0
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.limits = limits
@@ -87,7 +85,7 @@ func (l *Limiter) Adopt(id uint64, client netip.Addr, user string) {
 	}
 }
 
-// Begin takes a connection of the client in. An error wraps [ErrFull], [ErrClient] or
+// Begin takes a connection of the client in. An error wraps [ErrClient] or
 // [ErrRate]; then nothing was taken, and the connection is to be refused. Begin of one that
 // has begun already moves it to the client.
 func (l *Limiter) Begin(id uint64, client netip.Addr) error {
@@ -98,9 +96,6 @@ func (l *Limiter) Begin(id uint64, client netip.Addr) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.end(id, now)
-	if most := l.limits.Conns; most > 0 && len(l.conns) >= most {
-		return fmt.Errorf("%w: %d", ErrFull, most)
-	}
 	c := l.clients.hold(fair.Client(client), now)
 	if err := l.judge(c, now); err != nil {
 		l.clients.release(c, now)

@@ -48,15 +48,6 @@ func TestCounts(t *testing.T) {
 			{"login", 1, "alice", nil},
 			{"login", 2, "alice", nil},
 		}},
-		{"in all", Limits{Conns: 2}, []step{
-			{"begin", 1, "192.0.2.1", nil},
-			{"begin", 2, "192.0.2.2", nil},
-			{"begin", 3, "192.0.2.3", ErrFull},
-			{"end", 3, "", nil}, // a refused connection ends, too
-			{"begin", 4, "192.0.2.3", ErrFull},
-			{"end", 1, "", nil},
-			{"begin", 5, "192.0.2.3", nil},
-		}},
 		{"of a client", Limits{ConnsPerClient: 2}, []step{
 			{"begin", 1, "192.0.2.1", nil},
 			{"begin", 2, "::ffff:192.0.2.1", nil},
@@ -106,7 +97,7 @@ func TestCounts(t *testing.T) {
 			{"login", 9, "alice", nil}, // of a connection that was not taken in
 			{"login", 1, "alice", nil},
 		}},
-		{"moved to another client", Limits{Conns: 2, ConnsPerClient: 1}, []step{
+		{"moved to another client", Limits{ConnsPerClient: 1}, []step{
 			{"begin", 1, "192.0.2.1", nil},
 			{"begin", 1, "192.0.2.2", nil},
 			{"begin", 2, "192.0.2.1", nil},
@@ -143,7 +134,7 @@ func TestCounts(t *testing.T) {
 func TestNothingLeaks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(Limits{Conns: 50, ConnsPerClient: 5, ConnsPerUser: 7, NewConnsPerSecond: 20})
+		l := newLimiter(Limits{ConnsPerClient: 5, ConnsPerUser: 7, NewConnsPerSecond: 20})
 		var all sync.WaitGroup
 		for worker := range uint64(20) {
 			all.Go(func() {
@@ -163,7 +154,7 @@ func TestNothingLeaks(t *testing.T) {
 				}
 			})
 			all.Go(func() {
-				l.Set(Limits{Conns: int(worker), ConnsPerUser: 3, NewConnsPerSecond: 5})
+				l.Set(Limits{ConnsPerClient: int(worker), ConnsPerUser: 3, NewConnsPerSecond: 5})
 			})
 		}
 		all.Wait()
