@@ -16,6 +16,9 @@ import (
 // same again. Each wait is twice the one before.
 const raceAfter = 300 * time.Millisecond
 
+// maxPatience bounds the wait for a server that is slow, so that a lost question is repeated.
+const maxPatience = 2 * time.Second
+
 // ErrBusy is wrapped by the error of a lookup that was not begun, since 4,096 wait for an answer.
 var ErrBusy = errors.New("too many names are being looked up")
 
@@ -31,6 +34,25 @@ type upstream struct {
 	questions, failures atomic.Uint64
 	answers             atomic.Uint64
 	latency             atomic.Int64 // of all answers together, in ns
+	recent              atomic.Int64 // latency of the last answers, smoothed as in RFC 6298 section 2, in ns
+}
+
+// answered counts an answer, and the time that it took.
+func (u *upstream) answered(took time.Duration) {
+	u.answers.Add(1)
+	u.latency.Add(int64(took))
+	u.muted.Store(0)
+	recent := u.recent.Load()
+	if recent == 0 {
+		recent = int64(took)
+	}
+	u.recent.Store(recent + (int64(took)-recent)/8) // one of two at once may be lost
+}
+
+// patience is how long the server is waited for before it is asked the same again: one that is
+// slow, as under load, must not get each question several times.
+func (u *upstream) patience() time.Duration {
+	return max(raceAfter, min(2*time.Duration(u.recent.Load()), maxPatience))
 }
 
 // mutedFor is how long a server that was silent is asked after the others.
@@ -70,6 +92,9 @@ func (x *exchange) start() {
 		return
 	}
 	x.begun, x.wait = time.Now(), raceAfter
+	if len(x.servers) == 1 { // else the next is asked, not the same again
+		x.wait = x.servers[0].patience()
+	}
 	x.failed = make(map[*upstream]error)
 	if len(x.servers) > 1 {
 		x.tried = make(map[*upstream]time.Time)
@@ -144,9 +169,7 @@ func (x *exchange) send(s *upstream, edns bool) {
 	s.questions.Add(1)
 	cancel := s.ask(q, func(found records, err error) {
 		if err == nil {
-			s.answers.Add(1)
-			s.latency.Add(int64(time.Since(begun)))
-			s.muted.Store(0)
+			s.answered(time.Since(begun))
 			x.passOver(s)
 			x.end(found, s, nil)
 			return

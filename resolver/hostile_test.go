@@ -464,3 +464,62 @@ func TestVerdicts(t *testing.T) {
 		})
 	}
 }
+
+// A server that takes a second for each answer gets each question once, when that is known, and
+// one that has become fast is soon asked again as early as any. A lost question is repeated.
+func TestSlowServerIsNotFlooded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Server{Addr: netip.MustParseAddrPort("192.0.2.53:53")}
+		f := &paced{after: time.Second}
+		r := &Resolver{Servers: []Server{s}, NoHosts: true, upstreams: map[Server]*upstream{s: {Server: s, transport: f}}}
+		n := 0
+		messages := func() int {
+			before := f.messages
+			n++
+			if _, err := r.Lookup(t.Context(), fmt.Sprintf("x%d.test", n), A); err != nil {
+				t.Error(err)
+			}
+			return f.messages - before
+		}
+		if got := messages(); got != 3 { // 0, 0.3, 0.9 s
+			t.Errorf("%d messages to a server of which nothing is known", got)
+		}
+		for range 20 {
+			if got := messages(); got != 1 {
+				t.Errorf("%d messages to a server that is known to be slow", got)
+			}
+		}
+		begun := time.Now()
+		f.lose = 1
+		if got, took := messages(), time.Since(begun); got != 2 || took != 3*time.Second {
+			t.Errorf("%d messages in %v, one of which was lost", got, took)
+		}
+		f.after = 10 * time.Millisecond
+		for range 40 {
+			messages()
+		}
+		begun = time.Now()
+		f.lose = 1
+		if got, took := messages(), time.Since(begun); got != 2 || took != raceAfter+f.after {
+			t.Errorf("%d messages in %v, one of which was lost", got, took)
+		}
+	})
+}
+
+// paced is a transport whose server takes its time.
+type paced struct {
+	after          time.Duration
+	messages, lose int
+}
+
+func (p *paced) ask(_ *query, done func(records, error)) func() {
+	p.messages++
+	if p.lose > 0 {
+		p.lose--
+		return func() {}
+	}
+	timer := time.AfterFunc(p.after, func() { done(records{addrs: addrsOf("192.0.2.1"), ttl: time.Minute}, nil) })
+	return func() { timer.Stop() }
+}
+
+func (p *paced) close() {}

@@ -58,7 +58,8 @@ const (
 // most 10 s.
 type Resolver struct {
 	// Servers are asked in this order, the next as well when one does not answer within
-	// 300 ms; one that was silent is asked last for 30 s. Names are then asked as they are,
+	// 300 ms; a single one is asked again then, or after twice the time that it lately took.
+	// One that was silent is asked last for 30 s. Names are then asked as they are,
 	// without a search list. Empty: the system's, with its search list and options.
 	// resolv.conf is read again when it changes.
 	Servers []Server
