@@ -149,8 +149,8 @@ func ranked(all []*member, token string) []*member {
 }
 
 // choose returns the member to ask, nil if all were tried. It waits while there is none
-// but daemons of ours that are not ready, until ctx ends.
-func (p *Pool) choose(ctx context.Context, order []*member, tried map[*member]bool) (*member, error) {
+// but daemons of ours that are not ready, until ctx ends, and calls leave before it does.
+func (p *Pool) choose(ctx context.Context, leave func(), order []*member, tried map[*member]bool) (*member, error) {
 	var long *time.Timer
 	for {
 		p.mu.Lock()
@@ -167,6 +167,7 @@ func (p *Pool) choose(ctx context.Context, order []*member, tried map[*member]bo
 			long = time.AfterFunc(longWait, p.warnWaiting)
 			defer long.Stop()
 		}
+		leave()
 		select {
 		case <-changed:
 		case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 
+	"hosier/egress"
 	"hosier/socks"
 )
 
@@ -17,7 +18,12 @@ type Isolated struct {
 
 // Dial is [Pool.Dial].
 func (v *Isolated) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
-	return v.Pool.dial(ctx, r, v.Isolation)
+	return v.Pool.dial(ctx, nil, r, v.Isolation)
+}
+
+// DialInLoop is [Pool.DialInLoop].
+func (v *Isolated) DialInLoop(ctx context.Context, l egress.Loop, r *socks.Request) (net.Conn, socks.Addr, error) {
+	return v.Pool.dial(ctx, l, r, v.Isolation)
 }
 
 // Resolve is [Pool.Resolve].

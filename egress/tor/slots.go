@@ -53,9 +53,9 @@ type slot struct {
 	warm   time.Time   // it has a circuit until then
 }
 
-// acquire waits until a dial of the party for the key may begin. Unless it fails, which is
-// when ctx ends, release must follow.
-func (s *slots) acquire(ctx context.Context, key string, p fair.Party) error {
+// acquire waits until a dial of the party for the key may begin, and calls wait before it does.
+// Unless it fails, which is when ctx ends, release must follow.
+func (s *slots) acquire(ctx context.Context, wait func(), key string, p fair.Party) error {
 	s.mu.Lock()
 	k := s.of(key)
 	if k.dials > 0 || time.Now().Before(k.warm) || k.turn == nil && s.take(p, k) {
@@ -69,6 +69,7 @@ func (s *slots) acquire(ctx context.Context, key string, p fair.Party) error {
 	granted := make(chan struct{})
 	at := k.queued.PushBack(granted)
 	s.mu.Unlock()
+	wait()
 	select {
 	case <-granted:
 		return nil

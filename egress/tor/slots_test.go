@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -117,7 +118,7 @@ func TestSlots(t *testing.T) {
 		take := func(key string) error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			return s.acquire(ctx, key, fair.Party{})
+			return s.acquire(ctx, anywhere, key, fair.Party{})
 		}
 		if take("a") != nil || take("b") == nil {
 			t.Fatal("not one of two")
@@ -164,7 +165,7 @@ func TestSlotsAreShared(t *testing.T) {
 		greedy, other, user := fair.OfClient(netip.MustParseAddr("192.0.2.1")), fair.OfClient(netip.MustParseAddr("192.0.2.2")), fair.OfUser("ann")
 		dial := func(p fair.Party, key string) (waited time.Duration) {
 			start := time.Now()
-			if err := s.acquire(t.Context(), key, p); err != nil {
+			if err := s.acquire(t.Context(), anywhere, key, p); err != nil {
 				t.Error(err)
 			}
 			waited = time.Since(start)
@@ -204,14 +205,14 @@ func TestSlotsAreShared(t *testing.T) {
 func TestSlotsGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slots{most: 1, keys: map[string]*slot{}}
-		if err := s.acquire(t.Context(), "first", fair.Party{}); err != nil {
+		if err := s.acquire(t.Context(), anywhere, "first", fair.Party{}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		gaveUp, stayed := make(chan error, 1), make(chan error, 1)
-		go func() { gaveUp <- s.acquire(ctx, "second", fair.Party{}) }()
+		go func() { gaveUp <- s.acquire(ctx, anywhere, "second", fair.Party{}) }()
 		synctest.Wait()
-		go func() { stayed <- s.acquire(t.Context(), "second", fair.Party{}) }()
+		go func() { stayed <- s.acquire(t.Context(), anywhere, "second", fair.Party{}) }()
 		synctest.Wait()
 		cancel()
 		if err := <-gaveUp; !errors.Is(err, context.Canceled) {
@@ -226,4 +227,45 @@ func TestSlotsGiveUp(t *testing.T) {
 			t.Errorf("%d keys, %d waiting, %d slots are left of nothing", len(s.keys), s.waiting.Len(), s.taken)
 		}
 	})
+}
+
+// anywhere is for those that may wait where they are.
+func anywhere() {}
+
+// A request that waits for its turn leaves the event loop, in which others are served meanwhile.
+func TestWaitersLeaveLoop(t *testing.T) {
+	h := &holding{release: make(chan error)}
+	socksPort, _ := fakeTor(t, h.egress())
+	p := &Pool{Members: []Member{{SOCKS: socksPort}}, MaxDials: 1}
+	address := servePlain(t, p)
+	ask := func(user string) net.Conn {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(patience))
+		login := append(append([]byte{5, 1, 2, 1, byte(len(user))}, user...), 1, 'x')
+		if _, err := c.Write(append(login, "\x05\x01\x00\x03\x06x.test\x00\x50"...)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 4)); err != nil { // method and verdict
+			t.Fatalf("%s: %v", user, err)
+		}
+		return c
+	}
+	var all []net.Conn
+	for i := range 8 { // those after the second would not be heard
+		all = append(all, ask(fmt.Sprint(i)))
+		await(t, "the others to queue", func() bool { return h.waiting() == 1 && p.queued() == i })
+	}
+	for range all {
+		h.release <- socks.ConnectionRefused
+	}
+	for _, c := range all {
+		reply := make([]byte, 2)
+		if _, err := io.ReadFull(c, reply); err != nil || reply[1] != 5 {
+			t.Errorf("reply % x, %v", reply, err)
+		}
+	}
 }

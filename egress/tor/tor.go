@@ -114,14 +114,20 @@ func (p *Pool) init() {
 // ready before ctx ends, is a *socks.ProxyError; another failure wraps the socks.Status
 // that tor answered, or the error of ctx.
 func (p *Pool) Dial(ctx context.Context, r *socks.Request) (net.Conn, socks.Addr, error) {
-	return p.dial(ctx, r, p.Isolation)
+	return p.dial(ctx, nil, r, p.Isolation)
 }
 
-func (p *Pool) dial(ctx context.Context, r *socks.Request, i Isolation) (net.Conn, socks.Addr, error) {
+// DialInLoop implements the interface [egress.InLoop]. It leaves the loop before it waits for a
+// tor or for a turn.
+func (p *Pool) DialInLoop(ctx context.Context, l egress.Loop, r *socks.Request) (net.Conn, socks.Addr, error) {
+	return p.dial(ctx, l, r, p.Isolation)
+}
+
+func (p *Pool) dial(ctx context.Context, l egress.Loop, r *socks.Request, i Isolation) (net.Conn, socks.Addr, error) {
 	if err := r.Addr.CheckOnion(); err != nil {
 		return nil, socks.Addr{}, err // tor says so only on a port with ExtendedErrors
 	}
-	c, _, err := p.do(ctx, r, i)
+	c, _, err := p.do(ctx, l, r, i)
 	return c, socks.Addr{}, err
 }
 
@@ -155,7 +161,7 @@ func (p *Pool) resolvePTR(ctx context.Context, r *socks.Request, i Isolation) (s
 }
 
 func (p *Pool) lookup(ctx context.Context, r *socks.Request, i Isolation) (socks.Addr, error) {
-	c, answer, err := p.do(ctx, r, i)
+	c, answer, err := p.do(ctx, nil, r, i)
 	if err != nil {
 		return socks.Addr{}, err
 	}
@@ -185,25 +191,30 @@ func (p *Pool) String() string {
 
 // do has a member serve the request. A tor that cannot be connected to, or does not finish
 // the greeting, does not know the request, and so the next one may be asked.
-func (p *Pool) do(ctx context.Context, r *socks.Request, i Isolation) (net.Conn, socks.Addr, error) {
+func (p *Pool) do(ctx context.Context, l egress.Loop, r *socks.Request, i Isolation) (net.Conn, socks.Addr, error) {
 	p.init()
 	token := i.token(p.key, r)
 	order := ranked(p.all, token)
+	leave := func() {
+		if l != nil {
+			l.Leave()
+		}
+	}
 	tried := make(map[*member]bool, len(order))
 	var last error
 	for {
-		m, err := p.choose(ctx, order, tried)
+		m, err := p.choose(ctx, leave, order, tried)
 		if err != nil {
 			return nil, socks.Addr{}, err
 		}
 		if m == nil {
 			return nil, socks.Addr{}, last
 		}
-		if err := m.slots.acquire(ctx, token, partyOf(r)); err != nil {
+		if err := m.slots.acquire(ctx, leave, token, partyOf(r)); err != nil {
 			p.abandon(m)
 			return nil, socks.Addr{}, m.full(err)
 		}
-		c, answer, met := m.do(ctx, r, p.auth(m, token), p.Connected)
+		c, answer, met := m.do(ctx, l, r, p.auth(m, token), p.Connected)
 		m.slots.release(token, met.err == nil)
 		p.judge(m, r, met)
 		r.Member = m.String()
@@ -247,11 +258,11 @@ type met struct {
 }
 
 // do sends the request to this tor.
-func (m *member) do(ctx context.Context, r *socks.Request, auth socks.Auth, judge func(net.Conn) error) (c net.Conn, answer socks.Addr, met met) {
+func (m *member) do(ctx context.Context, l egress.Loop, r *socks.Request, auth socks.Auth, judge func(net.Conn) error) (c net.Conn, answer socks.Addr, met met) {
 	start := time.Now()
 	d := socks.Dialer{Proxy: m.SOCKS, Auth: auth}
 	d.Forward = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		c, err := m.connect(ctx)
+		c, err := m.connect(ctx, l)
 		if err == nil && judge != nil {
 			if err = judge(c); err != nil {
 				c.Close()
@@ -268,22 +279,22 @@ func (m *member) do(ctx context.Context, r *socks.Request, auth socks.Auth, judg
 
 // connect connects to the first of its addresses where somebody listens. The error is
 // that of SOCKS.
-func (m Member) connect(ctx context.Context) (net.Conn, error) {
-	c, err := dialTor(ctx, m.SOCKS)
+func (m Member) connect(ctx context.Context, l egress.Loop) (net.Conn, error) {
+	c, err := dialTor(ctx, l, m.SOCKS)
 	for _, other := range m.Others {
 		if err == nil {
 			break
 		}
-		if found, otherErr := dialTor(ctx, other); otherErr == nil {
+		if found, otherErr := dialTor(ctx, l, other); otherErr == nil {
 			return found, nil
 		}
 	}
 	return c, err
 }
 
-func dialTor(ctx context.Context, address string) (net.Conn, error) {
+func dialTor(ctx context.Context, l egress.Loop, address string) (net.Conn, error) {
 	network, address := networkOf(address)
-	return (&net.Dialer{Timeout: connectTimeout, Control: egress.RefuseUnspecified}).DialContext(ctx, network, address)
+	return egress.DialUpstream(ctx, l, network, address, connectTimeout)
 }
 
 // networkOf returns network and address of host:port or unix:/path.
