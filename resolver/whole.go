@@ -74,7 +74,7 @@ func (v View) localMessage(q dnsmessage.Question, name string) (m Message, err e
 	if family != AAAA {
 		family = A
 	}
-	a, err, known := v.local(name, family)
+	a, _, known := v.local(name, family)
 	if !known {
 		return m, nil, false
 	}
