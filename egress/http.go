@@ -138,6 +138,9 @@ type prefixed struct {
 	prefix []byte
 }
 
+// NetConn returns the connection, without what was read: a relay that is cut off resets it.
+func (p *prefixed) NetConn() net.Conn { return p.Conn }
+
 func (p *prefixed) Read(b []byte) (int, error) {
 	if len(p.prefix) == 0 {
 		return p.Conn.Read(b)
