@@ -180,9 +180,9 @@ func TestShareFollowsTheUser(t *testing.T) {
 	var who clients
 	var users atomic.Pointer[[2]string] // of the peer and of a certificate
 	s := &proxy.Server{MaxConns: most, Policy: proxy.Policy{
-		Identify: func(_ context.Context, ses *proxy.Session, _ net.Conn) error {
+		Identify: func(ctx context.Context, ses *proxy.Session, c net.Conn) error {
 			ses.User = users.Load()[0]
-			return who.identify(nil, ses, nil)
+			return who.identify(ctx, ses, c)
 		},
 		Prepare: func(_ context.Context, ses *proxy.Session, c net.Conn) (net.Conn, error) {
 			ses.User = users.Load()[1]

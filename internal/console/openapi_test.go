@@ -194,7 +194,8 @@ func TestParametersDescribed(t *testing.T) {
 			method = "HEAD" // or it would go on
 		}
 		for _, name := range []string{"limit", "q", "user", "sort", "url", "listener", "client", "closed", "reloaded", "nonsense"} {
-			schema, good, bad := known[name], []string{"x"}, []string{}
+			schema := known[name]
+			var good, bad []string
 			switch {
 			case schema == nil:
 				good, bad = nil, []string{"1"}
