@@ -147,7 +147,7 @@ func parseSpawn(via string) (daemons int, err error) {
 	values := u.Query()
 	for key := range values {
 		if key != "daemons" {
-			return 0, fmt.Errorf("%s: there is no %s=, only daemons=", via, key)
+			return 0, fmt.Errorf("tor+spawn: there is no %s=, only daemons=", key)
 		}
 	}
 	if len(values) == 0 {

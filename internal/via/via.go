@@ -98,18 +98,25 @@ func (e Egress) LogValue() slog.Value { return slog.StringValue(e.String()) }
 // MarshalText hides what String hides.
 func (e Egress) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
-// Redact returns the scheme, host and port of a URL, and of anything that is not one
-// and could hold a password no more than its scheme.
+// Redact returns the scheme, host and port of a URL, of one into Tor also what follows, and
+// direct, a name or host:port as it is. Of anything else, which could hold a password, it returns
+// no more than the scheme.
 func Redact(text string) string {
 	scheme, rest, ok := strings.Cut(text, "://")
-	if !ok && !strings.Contains(text, "@") {
-		return text
-	}
 	if !ok {
-		return "a proxy"
+		host, port, _ := strings.Cut(text, ":")
+		if strings.ContainsAny(host, "@ ") || strings.Trim(port, "0123456789") != "" {
+			return "a proxy"
+		}
+		return text
 	}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		rest = rest[i+1:]
+	}
+	if !isTor(text) {
+		if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+			rest = rest[:i]
+		}
 	}
 	return scheme + "://" + rest
 }
