@@ -53,7 +53,8 @@ type Daemon struct {
 	started   time.Time
 	server    *proxy.Server
 	current   atomic.Pointer[generation]
-	failed    chan error // a listener ended by itself
+	failed    chan error  // a listener ended by itself
+	stopping  atomic.Bool // there are no more reloads
 	limits    limits.Limiter
 	sockets   int // for questions, of each DNS server
 	telemetry *telemetry.Telemetry
@@ -246,6 +247,7 @@ func (d *Daemon) Run(ctx context.Context, hangup <-chan os.Signal) error {
 
 // drain lets open connections end, until ctx does.
 func (d *Daemon) drain(ctx context.Context) {
+	d.stopping.Store(true)
 	limit := d.current.Load().config.Drain
 	d.notify("STOPPING=1")
 	fmt.Fprintf(d.stderr, "hosier: stopping; open connections may go on for %v\n", limit)
@@ -258,6 +260,7 @@ func (d *Daemon) drain(ctx context.Context) {
 
 // Close ends everything that was started.
 func (d *Daemon) Close() error {
+	d.stopping.Store(true) // or a reload that waits would start egresses that nobody ends
 	err := d.server.Close()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -307,6 +310,9 @@ func overLimit(err error) error {
 // errNoFile is the error of a reload without a configuration file.
 var errNoFile = UsageError{errors.New("there is no configuration file to read again: this hosier was started without --config")}
 
+// errStopping is the outcome of a reload that comes too late.
+var errStopping = errors.New("this hosier is stopping, and does not reload")
+
 // reload reads the configuration again. A bad one changes nothing.
 func (d *Daemon) reload(ctx context.Context) error {
 	if d.source.File == "" {
@@ -314,6 +320,9 @@ func (d *Daemon) reload(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.stopping.Load() {
+		return errStopping
+	}
 	d.notify("RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", monotonic()))
 	defer d.notify("READY=1")
 	began := time.Now()
