@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // nobody is a user that these tests do not run as.
@@ -82,5 +84,30 @@ func TestOtherOwner(t *testing.T) {
 	}
 	if b, err := ReadOrCreate(path, func() []byte { return []byte("y") }); !errors.Is(err, ErrShared) || b != nil {
 		t.Errorf("ReadOrCreate: %q, %v", b, err)
+	}
+}
+
+// Root asks about the files of other users, who must not make it wait for ever.
+func TestPipe(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skip(err)
+	}
+	ended := make(chan error, 2)
+	go func() {
+		for _, read := range []func(string) ([]byte, error){ReadFile, ReadOwn} {
+			_, err := read(pipe)
+			ended <- err
+		}
+	}()
+	for range 2 {
+		select {
+		case err := <-ended:
+			if err == nil {
+				t.Error("a pipe is read")
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("it waits for the other end of a pipe")
+		}
 	}
 }

@@ -53,6 +53,9 @@ func ReadFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: it is no regular file", path) // to open a pipe may take for ever
+	}
 	if mode := info.Mode().Perm() & modes; mode&0o077 != 0 {
 		return nil, &sharedError{path, fmt.Sprintf("others may read it (mode %04o): chmod 600 it, or remove it and restart hosier, which makes another", mode)}
 	}
