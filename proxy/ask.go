@@ -38,7 +38,10 @@ func (r reply) grant(p Pending) (client net.Conn, early []byte, err error) {
 	return client, early, err
 }
 
-// ask is where a command meets the egress of its route.
+// ask is where a command meets the egress of its route. In an event loop it tries the cheapest
+// way first: what the egress describes as a step ([egress.Plain]: one connection, or one answer)
+// the loop does itself; a conversation with an upstream ([egress.InLoop]) takes place in the loop;
+// for all else the loop is left, and Dial, Resolve or ResolvePTR called on a goroutine.
 func (p *Policy) ask(ctx context.Context, c *conn) (got reply, err error) {
 	x, start := c.x, time.Now()
 	ses, client := &x.session, x.client
