@@ -98,7 +98,7 @@ func TestExplainUnknownKey(t *testing.T) {
 		{"--listen systemd:lan", `one of .*; which depends on where systemd:lan will be`},
 		{"--listen 127.0.0.1:0", `one of .*; which depends on where 127\.0\.0\.1:0 will be`},
 		{"--listen 127.0.0.1:0 --no-isolate listener", `127\.0\.0\.1:90[56]0, chosen by`},
-		{"--user ann", `one of .*; which depends on the password that comes with "ann"`},
+		{"--user ann", `one of .*; which depends on the password that comes with the user name`},
 		{"--user ann --no-isolate credentials", `127\.0\.0\.1:90[56]0, chosen by`},
 		{"--user ann --users " + users, `127\.0\.0\.1:90[56]0, chosen by`},
 		{"--via tor+spawn://?daemons=3", `tor[012], chosen by the isolation key out of tor0,tor1,tor2`},

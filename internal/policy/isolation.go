@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -126,8 +127,8 @@ func (l *Listener) unknownKey(i tor.Isolation, r *socks.Request) error {
 	switch {
 	case !i.NoListener && !known:
 		return fmt.Errorf("which depends on where %s will be", l.Name)
-	case !i.NoAuth && r.Auth.User != "" && r.Auth.Password == "" && !l.AsksPassword():
-		return fmt.Errorf("which depends on the password that comes with %q", r.Auth.User)
+	case !i.NoAuth && r.Version != socks.V4 && r.Auth.User != "" && r.Auth.Password == "" && !l.AsksPassword():
+		return errors.New("which depends on the password that comes with the user name") // no log shows that name
 	}
 	return nil
 }

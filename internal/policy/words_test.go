@@ -7,6 +7,7 @@ import (
 
 	"hosier/egress/tor"
 	"hosier/internal/config"
+	"hosier/socks"
 )
 
 func TestExplainedTarget(t *testing.T) {
@@ -86,6 +87,27 @@ func TestAdmits(t *testing.T) {
 		client, _ := netip.ParseAddr(c.client)
 		if got := (&Listener{Listener: &config.Listener{Policy: config.Policy{AllowClient: c.allow}, ProxyFrom: c.proxied}}).Admits(c.listener, client); (got == nil) != c.want {
 			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+// The log at level debug has the trace of requests, and shows no user name that a client gives
+// where nobody asks for one. SOCKS4 has no password that could be missing.
+func TestTraceHidesUserName(t *testing.T) {
+	l := &Listener{Listener: &config.Listener{Name: "lan", Address: "127.0.0.1:1"}, At: "127.0.0.1:1"}
+	p := &tor.Pool{Members: []tor.Member{{SOCKS: "a:1"}, {SOCKS: "b:1"}}}
+	s := State{Pool: func(*config.Egress) (*tor.Pool, error) { return p, nil }}
+	for version, known := range map[socks.Version]bool{socks.V4: true, socks.V5: false} {
+		r := &socks.Request{
+			Version: version, Command: socks.Connect, Addr: socks.Addr{Name: "a.test", Port: 80},
+			Listener: "127.0.0.1:1", Auth: socks.Auth{Method: socks.UserPass, User: "sesame"},
+		}
+		trace := &Trace{Hidden: "[scrubbed]"}
+		l.introduce(r, trace)
+		l.intoTor(r, &config.Egress{Name: "tor"}, s, trace)
+		text := trace.text()
+		if strings.Contains(text, "sesame") || strings.Contains(text, "(key ") != known {
+			t.Errorf("%v:\n%s", version, text)
 		}
 	}
 }
