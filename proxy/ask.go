@@ -45,7 +45,7 @@ func (r reply) grant(p Pending) (client net.Conn, early []byte, err error) {
 func (p *Policy) ask(ctx context.Context, c *conn) (got reply, err error) {
 	x, start := c.x, time.Now()
 	ses, client := &x.session, x.client
-	until := start.Add(p.connectTimeout() * attempts(x.route.Egress))
+	until := start.Add(p.askTimeout(x.route.Egress))
 	if end := ses.Start.Add(p.TotalTimeout); p.TotalTimeout > 0 && end.Before(until) {
 		until = end
 	}
@@ -70,13 +70,17 @@ func (p *Policy) ask(ctx context.Context, c *conn) (got reply, err error) {
 	return x.route.ask(ctx, client, ses.Request)
 }
 
-// attempts is how often out may need the connect timeout.
-func attempts(out egress.Egress) time.Duration {
+// askTimeout returns how long out may take: the connect timeout for each of its attempts.
+func (p *Policy) askTimeout(out egress.Egress) time.Duration {
+	attempts := time.Duration(1)
 	if many, ok := out.(egress.Attempts); ok {
-		return time.Duration(max(many.Attempts(), 1))
+		attempts = time.Duration(max(many.Attempts(), 1))
 	}
-	return 1
+	return min(p.connectTimeout(), longest/attempts) * attempts
 }
+
+// longest is a time that can be added to any other.
+const longest = 100 * 365 * 24 * time.Hour
 
 // ask asks the egress, for a client that is nil where a Pending has it.
 func (t *Route) ask(ctx context.Context, client net.Conn, r *socks.Request) (got reply, err error) {

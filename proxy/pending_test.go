@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"hosier/internal/sockstest"
 	"hosier/proxy"
@@ -233,6 +235,27 @@ func TestServeRequestRefusals(t *testing.T) {
 		})
 	}
 }
+
+// A timeout that is as good as none is none, however often an egress may need it.
+func TestLongConnectTimeout(t *testing.T) {
+	var events []string
+	left := time.Duration(0)
+	out := &severalAttempts{sockstest.Egress{DialFunc: func(ctx context.Context, _ *socks.Request) (net.Conn, socks.Addr, error) {
+		end, _ := ctx.Deadline()
+		left = time.Until(end)
+		return nil, socks.Addr{}, socks.HostUnreachable
+	}}}
+	s, closed := pendingServer(t, &events, proxy.Route{Egress: out}, nil)
+	s.Policy.ConnectTimeout = math.MaxInt64
+	s.ServeRequest(t.Context(), newPending(&events, socks.Connect, "a.test:80"))
+	if <-closed; left < 1000*time.Hour {
+		t.Errorf("the egress had %v", left)
+	}
+}
+
+type severalAttempts struct{ sockstest.Egress }
+
+func (*severalAttempts) Attempts() int { return 3 }
 
 // From outside a request ends while the egress is asked, and after Close there is none.
 func TestServeRequestEnds(t *testing.T) {

@@ -2,6 +2,7 @@ package tor
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
@@ -9,6 +10,14 @@ import (
 	"hosier/internal/sockstest"
 	"hosier/socks"
 )
+
+// A malformed onion name is refused before a tor is asked, whatever the command.
+func TestResolveMalformedOnion(t *testing.T) {
+	r := &socks.Request{Command: socks.Resolve, Addr: socks.Addr{Name: "short.onion"}}
+	if _, err := new(Pool).Resolve(t.Context(), r); !errors.Is(err, socks.OnionBadAddress) {
+		t.Errorf("got %v", err)
+	}
+}
 
 // Two views of one pool keep apart by different things, and both say who would serve.
 func TestIsolated(t *testing.T) {

@@ -140,6 +140,9 @@ func (p *Pool) resolve(ctx context.Context, r *socks.Request, i Isolation) (neti
 	if r.Addr.IP.IsValid() {
 		return r.Addr.IP, nil
 	}
+	if err := r.Addr.CheckOnion(); err != nil {
+		return netip.Addr{}, err // as in dial
+	}
 	answer, err := p.lookup(ctx, r, i)
 	if err == nil && !answer.IP.IsValid() {
 		err = &socks.ProxyError{Proxy: p.String(), Err: errors.New("answer to RESOLVE is not an address")}

@@ -142,7 +142,11 @@ func parseUpstream(text string) (Upstream, error) {
 	default:
 		return Upstream{}, fmt.Errorf("%s: write direct, socks5://, socks4a://, http:// or tor://, and then host:port", Redact(text))
 	}
-	if err := checkAddress(u); err != nil {
+	err = checkAddress(u)
+	if host, _, _ := net.SplitHostPort(up.Address); err == nil && isUnspecified(host) {
+		err = errUnspecified
+	}
+	if err != nil {
 		return Upstream{}, fmt.Errorf("%s: %w", Redact(text), err)
 	}
 	return up, nil
@@ -169,8 +173,6 @@ func checkAddress(u *url.URL) error {
 		return errors.New("nothing may follow the port")
 	case u.Port() == "":
 		return errors.New("there is no port in it")
-	case isUnspecified(u.Hostname()):
-		return errUnspecified
 	}
 	if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
 		return errors.New("the port is not a number from 1 to 65535")

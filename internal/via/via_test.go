@@ -71,7 +71,7 @@ func TestParseUpstream(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", "socks4://a:1", "socks5://a", "socks5://:1", "socks5://a:0", "socks5://0.0.0.0:1", "socks5://[::]:1", "ftp://a:1", "a:1",
+		"", "socks4://a:1", "socks5://a", "socks5://:1", "socks5://a:0", "socks5://0.0.0.0:1", "socks5://\uff10.0.0.0:1", "socks5://[::]:1", "ftp://a:1", "a:1",
 		"socks5://u:se/secret@a:1", "socks5://a:1/secret", "socks5://a:1?secret", "http://u:sec\x00ret@a:1", "socks5://u:secret@a",
 		"proxy.test:1080:u:secret", "socks5:u:secret", "u:secret", "socks5://a:1:u:secret", "socks5://a:1/u:secret", "http://a:1#secret",
 	} {
