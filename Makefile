@@ -36,7 +36,7 @@ compatibility: install-test-programs
 # 443 of 127.0.0.1.
 SCREENSHOTS_AFTER ?= 30m
 screenshots: install-test-programs
-	go test -run '^Test(Page|Console)Looks$$' -count=1 -timeout 2h ./cmd/hosier -update-screenshots -screenshots-after $(SCREENSHOTS_AFTER)
+	go test -run '^Test(Page|Console)Looks$$' -count=1 -parallel 1 -timeout 2h ./cmd/hosier -update-screenshots -screenshots-after $(SCREENSHOTS_AFTER)
 
 # dist/: the static program, its manual pages and completions; deb: and a Debian package.
 dist:

@@ -9,7 +9,7 @@ import (
 // TestCollector has collections come at different times, and looks at GOGC.
 func TestCollector(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var live, allocated uint64
+		var live, allocated uint64 // guarded by c.mu, like what follows
 		percent, freed := 0, 0
 		c := &collector{
 			read: func() (uint64, uint64) { return live, allocated },
@@ -20,12 +20,16 @@ func TestCollector(t *testing.T) {
 		expect := func(when string, wantPercent, wantFreed int) {
 			t.Helper()
 			synctest.Wait()
+			c.mu.Lock()
+			defer c.mu.Unlock()
 			if percent != wantPercent || freed != wantFreed {
 				t.Errorf("%s: GOGC is %d, freed %d times, want %d and %d", when, percent, freed, wantPercent, wantFreed)
 			}
 		}
 		collect := func(inUse uint64) {
+			c.mu.Lock()
 			live, allocated = inUse, allocated+4<<20
+			c.mu.Unlock()
 			c.collected(time.Now())
 		}
 		for range 5 {
@@ -38,7 +42,9 @@ func TestCollector(t *testing.T) {
 		expect("a rush", 700, 0)
 		for range 20 {
 			time.Sleep(300 * time.Millisecond)
+			c.mu.Lock()
 			allocated += 1 << 20
+			c.mu.Unlock()
 		}
 		expect("a rush without collections", 700, 0)
 		collect(4 << 20)

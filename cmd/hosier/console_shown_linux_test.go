@@ -84,7 +84,7 @@ func consoleExplains(t *testing.T, browser context.Context) {
 	for _, none := range []bool{false, true} {
 		noScripts(t, browser, none)
 		for _, c := range []struct{ url, verdict, why string }{
-			{"https://www.example/", "It would be served.", "hosier.toml:4: this one"},
+			{"https://www.example/", "It would be served.", "hosier.toml:4: matches"},
 			{"www.bad.test:25", "It would be refused.", "not there"},
 			{"a b", "neither a URL nor host:port", `"a b"`},
 		} {

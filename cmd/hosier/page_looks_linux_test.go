@@ -23,7 +23,7 @@ var updateScreenshots = flag.Bool("update-screenshots", false, "take docs/screen
 
 const (
 	screenshots   = "../../docs/screenshots"
-	maxScreenshot = 150 << 10
+	maxScreenshot = 192 << 10
 	axeVersion    = "4.14.1"
 )
 
