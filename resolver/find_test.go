@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,17 +193,17 @@ func TestAskAddresses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				v := slowFake(test.v4, test.v6, map[Type]records{A: v4, AAAA: test.aaaa}).For("")
-				begun, calls := time.Now(), 0
+				begun, calls := time.Now(), atomic.Int32{}
 				v.AskAddresses("ip", "x.test", func(a Answer, err error) {
-					calls++
+					calls.Add(1)
 					if took := time.Since(begun); err != nil || !slices.Equal(a.Addrs, test.want) || took != test.took {
 						t.Errorf("%+v, %v after %v", a, err, took)
 					}
 				})
 				v.AskAddresses("ip", "y.test", func(Answer, error) { t.Error("called after cancel") })()
 				time.Sleep(time.Minute)
-				if calls != 1 {
-					t.Errorf("called %d times", calls)
+				if n := calls.Load(); n != 1 {
+					t.Errorf("called %d times", n)
 				}
 			})
 		})
